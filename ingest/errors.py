@@ -1,0 +1,45 @@
+"""The ways ingestion fails, and whose fault each is.
+
+IngestError
+├── EventRejectedError          the sender's fault: told in the verdict, never retried
+├── BusError
+│   ├── BusUnavailableError     our fault: retried until the send deadline, then 503
+│   ├── BusFullError            our fault: nothing may be trimmed; 503 until the archive catches up
+│   └── LogMismatchError        an operator's matter: state of another log; names both and the command
+└── ArchiveError                our fault: the archive cannot be read or written; nothing is acknowledged
+"""
+
+
+class IngestError(Exception):
+    """Root of everything `ingest` raises on purpose."""
+
+
+class EventRejectedError(IngestError):
+    """The sender's fault: answered with a verdict that says what was wanted, what came and what to do."""
+
+    def __init__(self, code: str, *, wanted: str, got: str, next_step: str) -> None:
+        super().__init__(f"{code}: wanted {wanted}; got {got}; {next_step}")
+        self.code = code
+        self.wanted = wanted
+        self.got = got
+        self.next_step = next_step
+
+
+class BusError(IngestError):
+    """The bus could not do what was asked."""
+
+
+class BusUnavailableError(BusError):
+    """The broker does not answer; retried with backoff until the send deadline, then 503."""
+
+
+class BusFullError(BusError):
+    """The bus is at its size limit and nothing may be trimmed; 503 until the archive catches up."""
+
+
+class LogMismatchError(BusError):
+    """Stored state belongs to another log than the topic's: refused by name."""
+
+
+class ArchiveError(IngestError):
+    """The archive cannot be read or written."""
