@@ -1,0 +1,23 @@
+"""A visitor as the recommender sees them: their latest deliberate events, oldest first."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class History(NamedTuple):
+    """A visitor's latest events, oldest first; all three of the same length n, at most 100.
+
+    Attributes:
+        item_ids: the item of each event.
+        time_ms: shape (n,), Unix milliseconds, not decreasing.
+        kind: shape (n,), `feature_store.kinds.Kind`.
+    """
+
+    item_ids: tuple[str, ...]
+    time_ms: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+
+
+EMPTY_HISTORY = History((), np.empty(0, np.int64), np.empty(0, np.uint8))
