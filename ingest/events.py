@@ -130,6 +130,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         time_ms: event time corrected for the sender's clock: `received_at − (sent_at − timestamp)`.
         received_at_ms: when the collector had it.
         client_time_ms: the raw client time, kept for audit.
+        late: older than the allowed lateness when it came (history sent with the secret key): it feeds archive and
+            learner and moves no live window. Decided once, by the collector, so that every replay agrees.
     """
 
     message_id: str
@@ -149,6 +151,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     recommendation_id: str | None = None
     placement: str | None = None
     consent: str | None = None
+    late: bool = False
     schema_version: int = SCHEMA_VERSION
 
 
