@@ -79,7 +79,7 @@ def _convert(raw: Section, kind: type[Settings], *, section: str) -> Settings:
     fields = {field.name for field in msgspec.structs.fields(kind)}
     values = {}
     for key, value in raw.items():
-        name = next((n for n in (key, f"{key}_ms", f"{key}_s") if n in fields), None)
+        name = key if key in fields else next((n for n in fields if _without_unit(n) == key), None)
         if name is None:
             raise SettingsError(f"unknown setting {section}.{key}{_did_you_mean(key, fields)}")
         values[name] = _in_unit(value, name, where=f"{section}.{key}")
@@ -90,15 +90,23 @@ def _convert(raw: Section, kind: type[Settings], *, section: str) -> Settings:
 
 
 def _in_unit(value: Any, name: str, *, where: str) -> Any:
-    if not isinstance(value, str) or not name.endswith(("_ms", "_s")) or value.replace(".", "", 1).isdigit():
+    unit = _unit(name)
+    if unit is None or not isinstance(value, str) or value == "unlimited" or value.replace(".", "", 1).isdigit():
         return value
-    if value == "unlimited":
-        return None
     try:
         duration_ms = parse_duration_ms(value)
     except SettingsError as error:
         raise SettingsError(f"{where}: {error}") from error
-    return duration_ms if name.endswith("_ms") else duration_ms / 1000
+    return duration_ms if unit == "ms" else duration_ms / 1000
+
+
+def _unit(name: str) -> str | None:
+    return next((unit for unit in ("ms", "s") if unit in name.split("_")), None)
+
+
+def _without_unit(name: str) -> str:
+    """`lateness_ms_max` is written `lateness_max = "1d"` in the file."""
+    return "_".join(word for word in name.split("_") if word not in ("ms", "s"))
 
 
 def _did_you_mean(name: str, known: Any) -> str:

@@ -1,6 +1,7 @@
 """Settings: one file, overrides by environment, and errors that name the key."""
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from afterclick.settings_file import parse_duration_ms, read_sections
 class Shop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8000
     flush_ms: int = 20
-    allowed_lateness_ms: int | None = 1000
+    lateness_ms_max: int | Literal["unlimited"] = 1000
     name: str = "x"
 
 
@@ -36,11 +37,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_durations_are_written_with_their_unit(tmp_path: Path) -> None:
-    path = _write(tmp_path, "[shop]\nflush = '2s'\nallowed_lateness = 'unlimited'\n")
+    path = _write(tmp_path, "[shop]\nflush = '2s'\nlateness_max = 'unlimited'\n")
 
     shop = read_sections(path, env={}, sections=SECTIONS)["shop"]
 
-    assert (shop.flush_ms, shop.allowed_lateness_ms) == (2000, None)
+    assert (shop.flush_ms, shop.lateness_ms_max) == (2000, "unlimited")
 
 
 @pytest.mark.parametrize(
