@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from loadtest.client import Client
-from loadtest.errors import ConnectionLostError
+from loadtest.errors import ConnectionLostError, RequestRefusedError
 from loadtest.files import Row
 from loadtest.percentiles import Percentiles, percentiles_of
 
@@ -93,7 +93,7 @@ class Asker:
         if response.status != 200:
             self._errors[str(response.status)] += 1
             return
-        self._score(row, msgspec.json.decode(response.body, type=Suggestions))
+        self._score(row, decode_suggestions(response.body))
 
     def _score(self, row: Row, answer: Suggestions) -> None:
         rank = next((at for at, suggested in enumerate(answer.items, 1) if suggested.id == row.item), None)
@@ -114,6 +114,20 @@ class Asker:
             errors=dict(self._errors),
             latency=percentiles_of(self._times_s),
         )
+
+
+def decode_suggestions(body: bytes) -> Suggestions:
+    """An answer of `/v1/recommendations`.
+
+    Raises:
+        RequestRefusedError: it is something else.
+    """
+    try:
+        return msgspec.json.decode(body, type=Suggestions)
+    except msgspec.DecodeError as error:
+        raise RequestRefusedError(
+            f"wanted suggestions as JSON; got {body[:100]!r} ({error}); is this Afterclick?"
+        ) from error
 
 
 def suggestions_target(visitor: str, placement: str, n: int, *, item: str | None = None) -> str:
