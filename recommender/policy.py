@@ -1,0 +1,53 @@
+"""What may not be suggested to this visitor now, and by which rule."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from feature_store.kinds import Kind
+from recommender.history import History
+from recommender.requests import RecommendRequest
+from recommender.settings import RecommenderSettings
+
+
+class Exclusions(NamedTuple):
+    """Item ids left out, by rule; an item may stand under several."""
+
+    page_item: frozenset[str]
+    excluded: frozenset[str]
+    in_cart: frozenset[str]
+    bought: frozenset[str]
+
+    def all(self) -> frozenset[str]:
+        """Under any rule."""
+        return self.page_item | self.excluded | self.in_cart | self.bought
+
+
+def exclusions(
+    request: RecommendRequest, history: History, *, now_ms: int, settings: RecommenderSettings
+) -> Exclusions:
+    """The request's own wishes, and what the visitor's events say of cart and purchases."""
+    page_item = frozenset((request.item,)) if request.item is not None else frozenset[str]()
+    in_cart, bought = _cart_and_bought(history, now_ms=now_ms, settings=settings)
+    return Exclusions(page_item, frozenset(request.exclude), frozenset(request.cart) | in_cart, bought)
+
+
+def _cart_and_bought(
+    history: History, *, now_ms: int, settings: RecommenderSettings
+) -> tuple[frozenset[str], frozenset[str]]:
+    cart: set[str] = set()
+    bought: set[str] = set()
+    cart_since_ms = now_ms - settings.cart_ms_max
+    # Most histories hold nothing but views; one comparison in C spares them the loop.
+    for index in np.flatnonzero(history.kind >= Kind.ADD_TO_CART):
+        item_id, kind = history.item_ids[index], history.kind[index]
+        if kind == Kind.ADD_TO_CART and history.time_ms[index] >= cart_since_ms:
+            cart.add(item_id)
+        elif kind == Kind.REMOVE_FROM_CART:
+            cart.discard(item_id)
+        elif kind == Kind.PURCHASE:
+            cart.discard(item_id)
+            bought.add(item_id)
+        elif kind == Kind.REFUND:
+            bought.discard(item_id)
+    return frozenset(cart), frozenset(bought) if settings.exclude_purchased else frozenset()

@@ -1,0 +1,60 @@
+"""Every setting of the recommender and the learner, with its limits: `[recommender]` and `[learner]`."""
+
+from typing import Annotated
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class RecommenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How answers are made."""
+
+    sequence_items_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 30
+    """Newest items of a visitor that are scored with."""
+    exclude_purchased: bool = True
+    cart_ms_max: Annotated[int, msgspec.Meta(ge=0)] = 86_400_000
+    """For how long an item put into the cart, and neither taken out nor bought, is left out."""
+    trends_refresh_ms: Annotated[int, msgspec.Meta(ge=0)] = 1_000
+    """How old the sorted lists of popular and trending items may be."""
+    fallback_rows_max: Annotated[int, msgspec.Meta(ge=200, le=100_000)] = 2_000
+    """How many popular and trending items are kept sorted; what lies below is sorted when it is asked for."""
+
+
+class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the model learns; each limit is kept by dropping the oldest or the newcomer, and each drop is counted."""
+
+    items_max: Positive = 1_000_000
+    """Rows of the model; newcomers beyond are counted and left out."""
+    visitors_max: Positive = 200_000
+    """Visitors whose open session is known; the one longest silent is forgotten first."""
+    sessions_max: Annotated[int, msgspec.Meta(ge=100, le=20_000_000)] = 100_000
+    """Newest sessions that are kept for refits and neighbours."""
+    session_idle_ms: Positive = 1_800_000
+    """A pause that ends a session."""
+    visitor_events_per_hour_max: Positive = 300
+    """What one visitor may teach in an hour; a bot's further events are counted and left out."""
+    publish_ms: Annotated[int, msgspec.Meta(ge=5, le=10_000)] = 25
+    """How often what changed is published."""
+    receive_entries_max: Positive = 5_000
+    """Events taken from the bus at once."""
+    snapshot_ms: Annotated[int, msgspec.Meta(ge=100)] = 60_000
+    """How often the state is written down; only then are its events acknowledged."""
+    snapshots_kept: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
+    catch_up_ms_max: Positive = 5_000
+    """How long a restarted learner reads what it missed before it announces itself all the same."""
+    popularity_half_life_ms: Positive = 604_800_000
+    trend_half_life_ms: Positive = 7_200_000
+    refit: bool = True
+    """May the background fit run at all?"""
+    refit_ms: Annotated[int, msgspec.Meta(ge=100)] = 600_000
+    """From the end of one fit to the start of the next."""
+    refit_events_min: Positive = 1_000
+    """New events a fit waits for."""
+    fit_ms_max: Positive = 3_600_000
+    """A fit that takes longer is ended and counted as failed."""
+    fit_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    factors: Annotated[int, msgspec.Meta(ge=8, le=512)] = 64
+    iterations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 12
+    regularization: Annotated[float, msgspec.Meta(gt=0)] = 0.01
+    alpha: Annotated[float, msgspec.Meta(gt=0)] = 100.0
