@@ -13,11 +13,12 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Response(NamedTuple):
-    """One answer; header names are in lower case."""
+    """One answer; header names are in lower case. `took_s`: from the request's writing to the answer's last byte."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    took_s: float = 0.0
 
 
 class Client:
@@ -126,9 +127,10 @@ class _Connection(asyncio.Protocol):
         self._answer = loop.create_future()
         self._is_head = is_head
         timer = loop.call_later(timeout_s, self._fail, ConnectionLostError(f"no answer within {timeout_s:g} s"))
+        start_s = loop.time()
         self._transport.write(message)
         try:
-            return await self._answer
+            return (await self._answer)._replace(took_s=loop.time() - start_s)
         finally:
             timer.cancel()
             self._exchanges += 1

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.client import Client, Response
+from loadtest.client import Client
 from loadtest.errors import ConnectionLostError
 
 CONNECTION_LOST = 0
@@ -29,7 +29,8 @@ class Samples:
     """What was seen, one entry a request, in order of completion. Times in seconds since the loop's start.
 
     `latency_s` counts from the intended start, so that a stall of the server is felt by all who came during it
-    (no coordinated omission); `service_s` from the actual start, queueing in the driver left out.
+    (no coordinated omission); `service_s` from the writing of the request; `delay_s` is what lies between the two: the
+    driver's own lateness, and waiting for a free connection.
     """
 
     def __init__(self) -> None:
@@ -44,24 +45,26 @@ class Samples:
         self.short_lists = 0
         self.dropped = 0
 
-    def add(self, call: Call, *, intended_s: float, began_s: float, ended_s: float, status: int) -> None:
+    def add(self, call: Call, *, intended_s: float, ended_s: float, service_s: float, status: int) -> None:
         """Note one request that ended."""
         self.intended_s.append(intended_s)
         self.latency_s.append(ended_s - intended_s)
-        self.service_s.append(ended_s - began_s)
-        self.delay_s.append(began_s - intended_s)
+        self.service_s.append(service_s)
+        self.delay_s.append(max(0.0, ended_s - intended_s - service_s))
         self.status.append(status)
         self.weight.append(call.weight)
 
     def since(self, start_s: float) -> "Measured":
         """The entries that should have started at or after `start_s`."""
-        intended = np.asarray(self.intended_s)
+        intended = np.asarray(self.intended_s, np.float64)
         kept = intended >= start_s
         return Measured(
-            intended[kept] - start_s,
-            *(np.asarray(values)[kept] for values in (self.latency_s, self.service_s, self.delay_s)),
-            np.asarray(self.status, np.int64)[kept],
-            np.asarray(self.weight, np.int64)[kept],
+            intended_s=intended[kept] - start_s,
+            latency_s=np.asarray(self.latency_s, np.float64)[kept],
+            service_s=np.asarray(self.service_s, np.float64)[kept],
+            delay_s=np.asarray(self.delay_s, np.float64)[kept],
+            status=np.asarray(self.status, np.int64)[kept],
+            weight=np.asarray(self.weight, np.int64)[kept],
         )
 
 
@@ -144,15 +147,15 @@ async def _one(
 ) -> None:
     clock = asyncio.get_running_loop().time
     began_s = clock() - start_s
-    status = CONNECTION_LOST
-    response: Response | None = None
     try:
         response = await client.request(call.method, call.target, body=call.body)
-        status = response.status
     except ConnectionLostError:
-        pass
-    samples.add(call, intended_s=intended_s, began_s=began_s, ended_s=clock() - start_s, status=status)
-    if n_wanted is not None and response is not None and status == 200:
+        ended_s = clock() - start_s
+        samples.add(call, intended_s=intended_s, ended_s=ended_s, service_s=ended_s - began_s, status=CONNECTION_LOST)
+        return
+    ended_s = clock() - start_s
+    samples.add(call, intended_s=intended_s, ended_s=ended_s, service_s=response.took_s, status=response.status)
+    if n_wanted is not None and response.status == 200:
         _look_at(response.body, samples, n_wanted)
 
 

@@ -49,7 +49,7 @@ def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
 
 
 def cpu_between(before: dict[int, float], after: dict[int, float], *, seconds: float) -> list[ProcessCpu]:
-    """What each process computed, most first; those that began or ended in between are counted from zero or left out."""
+    """What each process computed, most first; one that began in between counts from zero, an ended one is left out."""
     rows = [(pid, spent - before.get(pid, 0.0)) for pid, spent in after.items()]
     named = [ProcessCpu(pid, process_name(pid), round(spent, 3), round(spent / seconds, 3)) for pid, spent in rows]
     return sorted(named, key=lambda row: -row.cpu_s)
@@ -83,7 +83,8 @@ def short_name(words: Sequence[str]) -> str:
 
 def _listeners(port: int | None) -> Iterator[int]:
     for connection in psutil.net_connections(kind="tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid is not None:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid is not None:
             yield connection.pid
 
 

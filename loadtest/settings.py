@@ -132,6 +132,7 @@ class SaturationOptions(msgspec.Struct, frozen=True, kw_only=True):
     connections: Count = 16
     n: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
     placement: str = "home"
+    items: Count = 10_000
     visitors: Count = 2_000
     seed: int = 7
     request_timeout_s: Seconds = 5.0

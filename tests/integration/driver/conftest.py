@@ -9,7 +9,7 @@ import pytest
 
 
 class RecordingServer:
-    """`/v1/events` accepts everything unless `refusals` has a status left; `/v1/recommendations` answers `suggested`."""
+    """`/v1/events` accepts all unless `refusals` has a status left; `/v1/recommendations` answers `suggested`."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -20,6 +20,9 @@ class RecordingServer:
         self.keys: set[tuple[str, str]] = set()
         self.refusals: list[tuple[int, dict[str, str]]] = []
         self.hang_ups = 0
+        self.stall_at: int | None = None
+        """The number of the ask before which all answers stop for half a second."""
+        self.stall_until_s = 0.0
         self.suggested: Callable[[str], list[str]] = lambda _visitor: []
         self.rejects: Callable[[dict], str | None] = lambda _event: None
         self.under_way: dict[str, int] = {}
@@ -41,7 +44,7 @@ class RecordingServer:
                 content = orjson.dumps(answer)
                 more = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
                 writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n{more}\r\n".encode() + content)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -54,6 +57,9 @@ class RecordingServer:
             visitor = query["visitor"][0]
             self.asks.append({name: values[0] for name, values in query.items()})
             self.order.append(("ask", visitor))
+            if self.stall_at == len(self.asks):
+                self.stall_until_s = asyncio.get_running_loop().time() + 0.5
+            await asyncio.sleep(max(0.0, self.stall_until_s - asyncio.get_running_loop().time()))
             items = [{"id": item, "score": 1.0} for item in self.suggested(visitor)]
             return 200, {}, {"items": items, "served_by": "blend", "degraded": None, "recommendation_id": "r1"}
         if path == "/v1/catalog":
