@@ -2,6 +2,7 @@
 
 IngestError
 ├── EventRejectedError          the sender's fault: told in the verdict, never retried
+├── RequestRefusedError         a whole request: the sender's fault (4xx) or ours (503, with when to come back)
 ├── BusError
 │   ├── BusUnavailableError     our fault: retried until the send deadline, then 503
 │   ├── BusFullError            our fault: nothing may be trimmed; 503 until the archive catches up
@@ -23,6 +24,21 @@ class EventRejectedError(IngestError):
         self.wanted = wanted
         self.got = got
         self.next_step = next_step
+
+
+class RequestRefusedError(IngestError):
+    """A whole request is refused with `status`; a 503 says when to come back."""
+
+    def __init__(
+        self, status: int, code: str, *, wanted: str, got: str, next_step: str, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(f"{code}: wanted {wanted}; got {got}; {next_step}")
+        self.status = status
+        self.code = code
+        self.wanted = wanted
+        self.got = got
+        self.next_step = next_step
+        self.retry_after_s = retry_after_s
 
 
 class BusError(IngestError):
