@@ -95,10 +95,10 @@ def _file_order(raw: pl.DataFrame, found: Mapping[str, str]) -> pl.Series:
     """Each row's 0-based rank when sessions keep their file order and rows inside one go by position."""
     if "session" not in found or "position" not in found:
         return pl.Series("time_ms", range(raw.height), dtype=pl.Int64)
-    session, position = found["session"], found["position"]
-    ordered = raw.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("at"),
-        pl.int_range(pl.len(), dtype=pl.Int64).min().over(session).alias("first"),
-        pl.col(position).alias("position"),
-    ).sort("first", "position", maintain_order=True)
+    ordered = (
+        raw.select(session=found["session"], position=found["position"])
+        .with_row_index("at")
+        .with_columns(pl.col("at").min().over("session").alias("first"))
+        .sort("first", "position", maintain_order=True)
+    )
     return ordered.with_row_index("rank").sort("at")["rank"].cast(pl.Int64).alias("time_ms")

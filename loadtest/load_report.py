@@ -19,7 +19,8 @@ class StreamReport(msgspec.Struct, frozen=True):
     """One stream of requests of a run, after the warm-up.
 
     `latency` counts answered requests from their intended start, `service` from their writing; `start_delay` is what
-    lies between: the driver's lateness and the wait for a connection. `units` are events (for batches) or asks. `errors`: what was not answered, by status.
+    lies between: the driver's lateness and the wait for a connection. `units` are events (for batches) or asks;
+    `errors` what was not answered, by status.
     """
 
     name: str
