@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import secrets
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,7 +81,7 @@ async def measure(url: str, keys: Keys, *, events_per_s: float, clicks: int) -> 
 
 async def _one_click(client: Client, at: int, item: str) -> float | None:
     """Seconds from the 202 to the end of the first answer with a history, None when there is none in time."""
-    clock = asyncio.get_running_loop().time
+    clock = time.perf_counter
     visitor = f"click-{secrets.token_hex(8)}"
     before = await _ask(client, visitor)
     if before.degraded != "no-history":
@@ -105,7 +106,7 @@ async def _ask(client: Client, visitor: str) -> Suggestions:
 
 async def _model_is_there(client: Client, traffic: CrowdTraffic) -> None:
     """Wait until a visitor with a history is served from it: before that nothing a click does can show."""
-    clock = asyncio.get_running_loop().time
+    clock = time.perf_counter
     start_s = clock()
     while True:
         answer = await _ask(client, traffic.visitor()[0])

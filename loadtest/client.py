@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from loadtest.errors import ConnectionLostError, InputFileError
@@ -116,8 +117,8 @@ class _Connection(asyncio.Protocol):
         self._head: tuple[int, dict[str, str], int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         self.open = True
 
     async def exchange(self, message: bytes, *, timeout_s: float, is_head: bool) -> Response:
@@ -127,10 +128,10 @@ class _Connection(asyncio.Protocol):
         self._answer = loop.create_future()
         self._is_head = is_head
         timer = loop.call_later(timeout_s, self._fail, ConnectionLostError(f"no answer within {timeout_s:g} s"))
-        start_s = loop.time()
+        start_s = time.perf_counter()
         self._transport.write(message)
         try:
-            return (await self._answer)._replace(took_s=loop.time() - start_s)
+            return (await self._answer)._replace(took_s=time.perf_counter() - start_s)
         finally:
             timer.cancel()
             self._exchanges += 1
