@@ -1,15 +1,15 @@
 """Solve one visitor's (or one item's) vector against fixed factors: the half step of iALS, alone, in microseconds.
 
 The loss is that of Hu, Koren and Volinsky (ICDM 2008): confidence `1 + alpha * weight`, preference 1 for what was
-seen and 0 for all else. The vector solves `(G + sum a_i y_i y_i') x = sum b_i y_i`, G the Gram matrix of all factors plus the
-regularization, `a_i = alpha * weight_i`, `b_i = 1 + alpha * weight_i`.
+seen and 0 for all else. The vector solves `(G + sum a_i y_i y_i') x = sum b_i y_i`, with `a_i = alpha * weight_i`,
+`b_i = 1 + alpha * weight_i` and G the Gram matrix of all factors plus the regularization.
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from recommender.models.protocol import KIND_WEIGHT, Prefix, Rows
+from recommender.models.protocol import KIND_WEIGHT, Prefix, Rows, plain
 
 STEPS_DEFAULT = 8
 """Conjugate gradient steps; the top 10 of 8 steps are those of the exact solve."""
@@ -43,7 +43,7 @@ def fold_in(
     vector = np.zeros(len(gram), np.float32) if start is None else start.astype(np.float32, copy=True)
     if len(rows) == 0:
         return np.zeros(len(gram), np.float32)
-    solve(gram, factors, rows, curvature, curvature + np.float32(1.0), vector, steps)
+    solve(gram, factors, plain(rows, np.int32), curvature, curvature + np.float32(1.0), vector, steps)
     return vector
 
 
@@ -65,7 +65,8 @@ def fold_in_exactly(
 def prefix_weights(prefix: Prefix, decay: float) -> NDArray[np.float32]:
     """Weight per event: that of its kind times `exp(-decay * distance)`, distance 0 for the newest."""
     distance = np.arange(len(prefix.rows) - 1, -1, -1, dtype=np.float32)
-    return KIND_WEIGHT[prefix.kinds] * np.exp(np.float32(-decay) * distance)
+    weights: NDArray[np.float32] = KIND_WEIGHT[prefix.kinds] * np.exp(np.float32(-decay) * distance)
+    return weights
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

@@ -116,3 +116,21 @@ def grown(array: NDArray[Any], rows: int, fill: float = 0) -> NDArray[Any]:
     larger = np.full((max(rows, 2 * len(array), 64), *array.shape[1:]), fill, array.dtype)
     larger[: len(array)] = array
     return larger
+
+
+def plain(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """`array` as the kernels were compiled for: of `dtype`, contiguous, writable; a copy only where it is not.
+
+    A read-only view or a stride would make numba compile once more, in the middle of an answer.
+    """
+    return np.require(array, dtype, ["C", "W"])
+
+
+def plain_events(events: Events) -> Events:
+    """`plain` for every column."""
+    return Events(
+        plain(events.sessions, np.int64),
+        plain(events.rows, np.int32),
+        plain(events.kinds, np.uint8),
+        plain(events.times_ms, np.int64),
+    )

@@ -1,0 +1,18 @@
+"""Compile every numba kernel into its cache, so that no answer waits for a compiler (`python -m recommender.kernels`)."""
+
+from recommender import fold_in, scan
+from recommender.models import popularity, transitions
+
+
+def compile_all() -> None:
+    """Call every kernel once with the types it is used with; from a warm cache this takes a fraction of a second.
+
+    `make setup` calls it to fill the cache, a server before its first request to load from it. Kernels are compiled on
+    first call and not by explicit signatures, for those would compile at import when the cache is cold.
+    """
+    for module in (scan, fold_in, popularity, transitions):
+        module.compile_kernels()
+
+
+if __name__ == "__main__":
+    compile_all()

@@ -1,0 +1,215 @@
+"""Matrix factorization for clicks (iALS): `implicit` trains the item factors, our fold-in answers with them."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from implicit.cpu.als import AlternatingLeastSquares
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from recommender.fold_in import STEPS_DEFAULT, Vector, fold_in, prefix_weights
+from recommender.models.protocol import (
+    EMPTY,
+    KIND_WEIGHT,
+    NOTHING_BLOCKED,
+    Blocked,
+    Events,
+    Prefix,
+    Rows,
+    Scored,
+    State,
+    grown,
+)
+from recommender.scan import best_by_product
+
+
+class IalsParameters(msgspec.Struct, frozen=True):
+    """Settings, tuned on the validation parts of several public sets.
+
+    Attributes:
+        factors: length of a vector.
+        alpha: confidence per unit of weight; 100 suits small catalogues, 1000 large ones.
+        regularization: of both sides.
+        iterations: of a fit.
+        decay: of an event's weight per step back when a visitor is folded in.
+        steps: of conjugate gradient in a fold-in.
+        last: how many of the newest events are folded in.
+        seed: of the factors a fit begins with.
+    """
+
+    factors: int = 128
+    alpha: float = 100.0
+    regularization: float = 10.0
+    iterations: int = 12
+    decay: float = 0.4
+    steps: int = STEPS_DEFAULT
+    last: int = 30
+    seed: int = 7
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """What a fit gives: shape (n_items, f) and (n_sessions, f), float32."""
+
+    item_vectors: NDArray[np.float32]
+    session_vectors: NDArray[np.float32]
+
+
+def session_matrix(events: Events, *, items: int) -> csr_matrix:
+    """Sessions × items: the largest weight a session gave an item. Row `s` is the `s`-th smallest session number."""
+    weights = KIND_WEIGHT[events.kinds]
+    kept = weights > 0
+    numbers, session = np.unique(events.sessions, return_inverse=True)
+    order = np.lexsort((weights[kept], events.rows[kept], session[kept]))
+    cells = np.stack([session[kept][order], events.rows[kept][order]])
+    # Sorted by weight last, so the last of equal cells is the largest.
+    last = np.append(np.any(cells[:, 1:] != cells[:, :-1], axis=0), True) if cells.size else np.zeros(0, bool)
+    matrix = csr_matrix((weights[kept][order][last], (cells[0, last], cells[1, last])), shape=(len(numbers), items))
+    matrix.sort_indices()
+    return matrix
+
+
+def fit_ials(
+    matrix: csr_matrix,
+    parameters: IalsParameters,
+    *,
+    threads: int = 1,
+    start: NDArray[np.float32] | None = None,
+) -> Fit:
+    """Train; the same input, parameters and `threads` give the same factors.
+
+    Args:
+        matrix: sessions × items, weights > 0, from `session_matrix`; not modified.
+        parameters: of the model.
+        threads: of `implicit` and BLAS together.
+        start: shape (n_items, f), item factors to begin with instead of random ones; not modified.
+    """
+    items = matrix.shape[1]
+    if matrix.nnz == 0:
+        shape = (matrix.shape[0], parameters.factors)
+        return Fit(np.zeros((items, parameters.factors), np.float32), np.zeros(shape, np.float32))
+    model = AlternatingLeastSquares(
+        factors=parameters.factors,
+        regularization=parameters.regularization,
+        alpha=1.0,
+        iterations=parameters.iterations,
+        num_threads=threads,
+        random_state=parameters.seed,
+    )
+    if start is not None:
+        random = np.random.default_rng(parameters.seed)
+        model.user_factors = (random.random((matrix.shape[0], parameters.factors), np.float32) - 0.5) * 0.01
+        model.item_factors = start.astype(np.float32, copy=True)
+    # `implicit` takes the stored value for the whole confidence, and ours is 1 + alpha * weight.
+    confidence = matrix.copy()
+    confidence.data = (1.0 + parameters.alpha * confidence.data).astype(np.float32)
+    with threadpool_limits(threads, user_api="blas"):
+        model.fit(confidence, show_progress=False)
+    return Fit(np.array(model.item_factors), np.array(model.user_factors))
+
+
+class ItemFactors:
+    """Item vectors with their Gram matrix, kept together under changes of single rows.
+
+    Attributes:
+        vectors: shape (capacity, f); rows from `len(self)` on are zero.
+        gram: shape (f, f), float32, `vectors' vectors + regularization * I`.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32], *, regularization: float) -> None:
+        self.vectors = np.array(vectors, np.float32, order="C")
+        self.regularization = regularization
+        self._items = len(vectors)
+        self.rebuild()
+
+    def __len__(self) -> int:
+        return self._items
+
+    @property
+    def live(self) -> NDArray[np.float32]:
+        """Shape (len(self), f): a view, not to be changed."""
+        return self.vectors[: self._items]
+
+    def reserve(self, items: int) -> None:
+        """Make room for rows below `items`; new rows are zero."""
+        self.vectors = grown(self.vectors, items)
+        self._items = max(self._items, items)
+
+    def set_rows(self, rows: Rows, vectors: NDArray[np.float32]) -> None:
+        """Replace the vectors of `rows` (distinct, any may be new), the Gram matrix with them."""
+        if len(rows) == 0:
+            return
+        self.reserve(int(rows.max()) + 1)
+        before = self.vectors[rows].astype(np.float64)
+        after = vectors.astype(np.float64)
+        self._gram += after.T @ after - before.T @ before
+        self.vectors[rows] = vectors
+        self.gram = self._gram.astype(np.float32)
+
+    def rebuild(self) -> None:
+        """The Gram matrix from scratch, in float64: changes of many rows leave rounding behind."""
+        wide = self.live.astype(np.float64)
+        self._gram = wide.T @ wide + self.regularization * np.eye(wide.shape[1])
+        self.gram = self._gram.astype(np.float32)
+
+
+class Ials:
+    """A fit, served: a visitor is folded in from what they did, then every item is scored.
+
+    Without a learner beside it `update` only makes room: a new item has a zero vector and is never answered.
+    """
+
+    name = "ials"
+
+    def __init__(self, parameters: IalsParameters | None = None, vectors: NDArray[np.float32] | None = None) -> None:
+        self.parameters = parameters if parameters is not None else IalsParameters()
+        if vectors is None:
+            vectors = np.zeros((0, self.parameters.factors), np.float32)
+        self.factors = ItemFactors(vectors, regularization=self.parameters.regularization)
+
+    def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
+        """Make room for a new item."""
+        self.factors.reserve(row + 1)
+
+    def update_many(self, events: Events, /) -> None:
+        """Make room for new items."""
+        self.factors.reserve(int(events.rows.max(initial=-1)) + 1)
+
+    def vector(self, prefix: Prefix) -> Vector:
+        """Shape (f,): who did `prefix`, in the present basis; zeros when none of its items has a vector."""
+        newest = slice(-self.parameters.last, None)
+        last = Prefix(prefix.rows[newest], prefix.kinds[newest], prefix.times_ms[newest])
+        weights = prefix_weights(last, self.parameters.decay)
+        known = (last.rows < len(self.factors)) & (weights > 0)
+        return fold_in(
+            self.factors.gram,
+            self.factors.vectors,
+            last.rows[known],
+            weights[known],
+            alpha=self.parameters.alpha,
+            steps=self.parameters.steps,
+        )
+
+    def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
+        """All items by inner product; scores below zero are possible at the end of a long list."""
+        vector = self.vector(prefix)
+        if not vector.any():
+            return EMPTY
+        return best_by_product(self.factors.live, vector, n, blocked)
+
+    def block(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """The vectors of `rows`, for `set_block` of a replica."""
+        return {"rows": rows, "vectors": self.factors.vectors[rows]}
+
+    def set_block(self, block: State) -> None:
+        """Take over another's `block`; doing it twice is doing it once."""
+        self.factors.set_rows(block["rows"], block["vectors"])
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The vectors; parameters travel beside them."""
+        return {"vectors": self.factors.live.copy()}
+
+    def load(self, state: State, /) -> None:
+        """Take over a `state()`."""
+        self.factors = ItemFactors(state["vectors"], regularization=self.parameters.regularization)
