@@ -1,7 +1,7 @@
 """The ways recommending fails, and whose fault each is.
 
 RecommenderError
-├── SnapshotRefusedError    an operator's matter: a model file is truncated, altered or of another form; the last good one serves
+├── SnapshotRefusedError    an operator's matter: a model file is truncated or altered; the last good one serves
 └── DeltaRefusedError       our fault: an entry of the topic `model` cannot be read; skipped and counted
 """
 

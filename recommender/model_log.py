@@ -76,9 +76,7 @@ def encode_delta(delta: Delta) -> bytes:
 
 def encode_announcement(announcement: Announcement) -> bytes:
     """One JSON object of the block `snapshot`."""
-    return _encoder.encode(
-        _Wire(announcement.version, SNAPSHOT_BLOCK, announcement.made_at_ms, file=announcement.file)
-    )
+    return _encoder.encode(_Wire(announcement.version, SNAPSHOT_BLOCK, announcement.made_at_ms, file=announcement.file))
 
 
 def decode_message(payload: bytes) -> Delta | Announcement:

@@ -31,7 +31,8 @@ class SnapshotMeta(msgspec.Struct, frozen=True):
         version: the `model_version`; deltas of the topic `model` under this version go on top of it.
         checkpoint: counts the files written under one version; 0 is the one that was announced.
         made_at_ms: Unix milliseconds.
-        events_log_id, events_positions: the log `events` and, per partition, the last position included (`str(Position)`).
+        events_log_id, events_positions: the log `events` and, per partition, the last position included, as
+            `str(Position)`.
         model_log_id, model_position: the log `model` and the last entry whose effect is included (None: none yet).
         parameters: of the models, as they were trained and as they must be served.
         metrics: what is known of its quality.
