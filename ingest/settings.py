@@ -34,7 +34,7 @@ class DedupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     window_ms: Positive = 3_600_000
     ids_max: Positive = 1_000_000
-    """Entries of one partition looked back over; 24 bytes each while they are remembered."""
+    """Entries of one partition looked back over; 40 bytes each while they are remembered."""
     clock_slack_ms: Annotated[int, msgspec.Meta(ge=0)] = 60_000
     """By how much the times of acceptance of one partition may disagree with their order (several collectors)."""
 
