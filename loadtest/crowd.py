@@ -215,7 +215,7 @@ class Crowd:
     def _event(self, who: _Shopper, name: str, **more: Any) -> WireEvent:
         self._sent += 1
         return {
-            "message_id": f"{self._run_id}-{self._sent}",
+            "message_id": f"{self._run_id}-{self._sent:08d}",
             "event": name,
             "anonymous_id": who.name,
             "session_id": f"{who.name}-{self._run_id}-{who.sessions}",

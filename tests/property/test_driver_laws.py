@@ -1,10 +1,12 @@
 import asyncio
 import random
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.events import NEEDS_ITEMS, SentEvent
 from loadtest.crowd import Crowd, Shown
 from loadtest.files import Row
 from loadtest.lanes import Batch, Step, lane_of, send_in_lanes
@@ -94,6 +96,8 @@ def test_a_crowd_acts_alike_for_the_same_seed_and_names_only_products(n: int, se
         assert visit == second.step(shopper, shown if at % 3 else None)
         ids.update(event["message_id"] for event in visit.events)
         for event in visit.events:
+            sent = msgspec.convert(event, SentEvent)
+            assert sent.items or sent.event not in NEEDS_ITEMS
             assert {item["item_id"] for item in event.get("items", ())} <= known
             if event["event"] in {"view_item_list", "select_item"}:
                 assert event["recommendation_id"] == "r"
