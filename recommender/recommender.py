@@ -11,6 +11,7 @@ from recommender.availability import Availability
 from recommender.explain import because
 from recommender.fallbacks import Fallbacks, remaining
 from recommender.history import History
+from recommender.kernels import compile_all
 from recommender.ladder import Ladder
 from recommender.live_model import LiveModel
 from recommender.models.item_table import ItemTable
@@ -18,7 +19,6 @@ from recommender.models.protocol import KIND_WEIGHT, Blocked, Prefix, Scored
 from recommender.policy import exclusions
 from recommender.requests import Ranked, RecommendRequest, Rung, Suggestion
 from recommender.settings import RecommenderSettings
-from recommender.warm_up import warm_up
 
 ExtraCandidates = Callable[[], Iterable[str]]
 """Catalogue ids, in a fixed order: what is suggested when the model knows too few items."""
@@ -103,7 +103,7 @@ class Recommender:
 
     def compile_kernels(self) -> None:
         """Compile (or load from the cache) what answers need, so that the first one is not slow."""
-        warm_up()
+        compile_all()
 
     def _fill(self, filling: "_Filling", model: LiveModel, prefix: Prefix, rung: int, now_ms: int) -> None:
         """Ask the rungs from `rung` down until nothing is missing."""
