@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
-from loadtest.errors import ConnectionLostError, InputFileError
+from loadtest.errors import ConnectionLostError, OptionError
 
 HEAD_BYTES_MAX = 64 * 1024
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -31,7 +31,7 @@ class Client:
     def __init__(self, url: str, *, key: str | None = None, connections_max: int = 16, timeout_s: float = 10.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InputFileError(
+            raise OptionError(
                 wanted="an address such as http://127.0.0.1:8080",
                 got=repr(url),
                 next_step="pass the one that `afterclick up` printed",

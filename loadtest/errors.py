@@ -1,8 +1,10 @@
 """The ways a replay or a load run fails, and whose fault each is.
 
 LoadTestError
-├── InputFileError              the caller's fault: the file cannot be read as events; says which flag mends it
-│   └── ColumnMissingError      a wanted column is not there; names the ones that are
+├── InputError                  the caller's fault: says what was wanted, what came, and what to do
+│   ├── OptionError             an option is outside its limits
+│   └── InputFileError          the file cannot be read as events; says which flag mends it
+│       └── ColumnMissingError  a wanted column is not there; names the ones that are
 └── ServerError
     ├── KeyRefusedError         the caller's fault: the key is missing, wrong or of the lesser kind
     ├── RequestRefusedError     the caller's fault: the server refused the request for good; repeats its reason
@@ -17,14 +19,22 @@ class LoadTestError(Exception):
     """Root of everything `loadtest` raises on purpose."""
 
 
-class InputFileError(LoadTestError):
-    """The file cannot be read as events."""
+class InputError(LoadTestError):
+    """What the caller gave cannot be used."""
 
     def __init__(self, *, wanted: str, got: str, next_step: str) -> None:
         super().__init__(f"wanted {wanted}; got {got}; {next_step}")
         self.wanted = wanted
         self.got = got
         self.next_step = next_step
+
+
+class OptionError(InputError):
+    """An option is outside its limits."""
+
+
+class InputFileError(InputError):
+    """The file cannot be read as events."""
 
 
 class ColumnMissingError(InputFileError):

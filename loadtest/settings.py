@@ -2,14 +2,33 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
+
+from loadtest.errors import OptionError
 
 Times = Literal["scaled", "arrival", "kept"]
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    """Options come from flags and scripts, so their limits are checked where they are made."""
+
+    def __post_init__(self) -> None:
+        for name, wanted in get_type_hints(type(self), include_extras=True).items():
+            value: Any = getattr(self, name)
+            if isinstance(value, Path | msgspec.Struct):
+                continue
+            try:
+                # An int is a float to every caller and to none of msgspec's strict unions.
+                msgspec.convert(float(value) if type(value) is int and "float" in str(wanted) else value, wanted)
+            except msgspec.ValidationError as error:
+                raise OptionError(
+                    wanted=f"{name} within its limits", got=f"{value!r} ({error})", next_step=f"correct {name}"
+                ) from error
 
 
 class ColumnNames(msgspec.Struct, frozen=True):
@@ -28,7 +47,7 @@ class ColumnNames(msgspec.Struct, frozen=True):
     brand: str | None = None
 
 
-class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayOptions(_Checked, frozen=True, kw_only=True):
     """One replay of one file.
 
     Attributes:
@@ -54,7 +73,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str
     write_key: str
     secret_key: str | None = None
-    speed: float | Literal["max"] = "max"
+    speed: Seconds | Literal["max"] = "max"
     times: Times = "arrival"
     columns: ColumnNames = ColumnNames()
     kinds: Mapping[str, str] = {}
@@ -80,7 +99,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     progress: bool = True
 
 
-class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+class LoadOptions(_Checked, frozen=True, kw_only=True):
     """One open-loop run: a fixed rate whatever the answers do.
 
     Attributes:
@@ -121,7 +140,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     title: str = "Load run"
 
 
-class SaturationOptions(msgspec.Struct, frozen=True, kw_only=True):
+class SaturationOptions(_Checked, frozen=True, kw_only=True):
     """A closed loop: `connections` callers ask as fast as they are answered, for `seconds`."""
 
     api_url: str

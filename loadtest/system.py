@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadtest.errors import InputFileError, ServerUnavailableError
+from loadtest.errors import InputError, ServerUnavailableError
 
 _READY = re.compile(r"Afterclick is ready at (\S+)")
 _TAIL_LINES = 40
@@ -39,13 +39,13 @@ def read_keys(data_dir: Path) -> Keys:
     """The keys of the installation in `data_dir`.
 
     Raises:
-        InputFileError: there is no such file, or it is not one of ours.
+        InputError: there is no such file, or it is not one of ours.
     """
     path = data_dir / "keys.toml"
     try:
         return msgspec.convert(tomllib.loads(path.read_text()), Keys)
     except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise InputFileError(
+        raise InputError(
             wanted="write_key and secret_key in keys.toml of the data folder",
             got=f"{path}: {error}",
             next_step="name the folder that `afterclick up --data-dir` was given",

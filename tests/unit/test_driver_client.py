@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from loadtest.client import Client
-from loadtest.errors import ConnectionLostError, InputFileError
+from loadtest.errors import ConnectionLostError, OptionError
 
 Chunks = list[bytes]
 
@@ -105,5 +105,5 @@ async def test_nobody_listening_is_a_lost_connection() -> None:
 
 
 def test_an_address_without_a_scheme_is_refused() -> None:
-    with pytest.raises(InputFileError, match="http://"):
+    with pytest.raises(OptionError, match="http://"):
         Client("127.0.0.1:8080")
