@@ -1,1 +1,1 @@
-"""…"""
+"""One file per route: decode, call, encode."""

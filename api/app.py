@@ -1,0 +1,253 @@
+"""The ASGI application: routes, the error-to-status table, and what runs in the background."""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.answers import AnswersLog
+from api.auth import Gate
+from api.budget import Admission, ReadHistory, StoreGuard
+from api.catalog_table import CatalogTable
+from api.catalog_upsert import CatalogUpsert
+from api.cors import Cors
+from api.edge import Edge
+from api.errors import (
+    ApiError,
+    BadRequestError,
+    BodyTooLargeError,
+    ForbiddenError,
+    InvalidParameterError,
+    NotFoundError,
+    OverloadedError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedMediaTypeError,
+)
+from api.keys import Keys
+from api.metrics import RecentTimes
+from api.problems import problem_response
+from api.routes.catalog import catalog_routes
+from api.routes.events import Accept, events_route
+from api.routes.health import Check, health_routes
+from api.routes.metrics import metrics_route
+from api.routes.recommendations import recommendations_route
+from api.routes.snippet import snippet_route
+from api.settings import ApiSettings
+from api.suggestions import Suggestions
+from ingest.bus.contract import Bus
+from recommender.requests import Rank
+
+STATUS_OF: Mapping[type[ApiError], int] = {
+    BadRequestError: 400,
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    BodyTooLargeError: 413,
+    UnsupportedMediaTypeError: 415,
+    InvalidParameterError: 422,
+    OverloadedError: 503,
+    UnavailableError: 503,
+}
+"""The one table from errors to statuses; `ingest` brings its own statuses with its replies."""
+
+Background = Callable[[asyncio.Event], Awaitable[None]]
+"""Runs beside the requests until the event is set."""
+
+_SETTLE_S = 0.02
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the composition root hands in.
+
+    Attributes:
+        accept: the collector's `accept`.
+        read_history: the latest events of a visitor key, from the online store; it may raise `store_errors`.
+        rank: the recommender.
+        catalog: the table; its `set_available` is the recommender's.
+        checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
+        required: names of `checks` without which this process is not ready; a store that is down is none of them.
+        background: what else runs beside the requests (following `model`, …).
+        snippet: the bytes of `snippet.js`.
+    """
+
+    accept: Accept
+    read_history: ReadHistory
+    rank: Rank
+    catalog: CatalogTable
+    bus: Bus
+    keys: Keys
+    snippet: bytes
+    store_errors: tuple[type[Exception], ...] = ()
+    checks: Mapping[str, Check] = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+    background: Sequence[Background] = ()
+
+
+def build_app(services: Services, settings: ApiSettings) -> Starlette:
+    """Wire routes, middleware and background tasks around `services`."""
+    state = _State()
+    answers = AnswersLog(pending_max=settings.answers_pending_max, flush_ms=settings.answers_flush_ms)
+    recent_times = RecentTimes()
+    suggestions = _suggestions(services, settings, answers, recent_times)
+    routes = _routes(services, settings, suggestions, state)
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(Cors, origins=settings.origins, preflight_max_age_s=settings.preflight_max_age_s),
+            Middleware(Edge, routes={route.endpoint: route.path for route in routes}),
+        ],
+        exception_handlers={**dict.fromkeys(STATUS_OF, _on_api_error), HTTPException: _on_http_error},
+        lifespan=lambda _: _lifespan(services, answers, state),
+    )
+    app.state.drain = state.drain
+    return app
+
+
+class _State:
+    """Is this process taking requests?"""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.draining = False
+
+    def drain(self) -> None:
+        """Say 503 to readiness probes from now on; requests are still answered."""
+        self.draining = True
+
+    async def is_taking_requests(self) -> bool:
+        """For `/health/ready`."""
+        return self.started and not self.draining
+
+
+def _suggestions(
+    services: Services, settings: ApiSettings, answers: AnswersLog, recent_times: RecentTimes
+) -> Suggestions:
+    guard = StoreGuard(
+        services.read_history,
+        errors=services.store_errors,
+        failures_max=settings.store_failures_max,
+        retry_ms=settings.store_retry_ms,
+    )
+    return Suggestions(
+        guard=guard,
+        rank=services.rank,
+        properties=services.catalog.properties,
+        log=answers.add,
+        admission=Admission(in_flight_max=settings.in_flight_max, retry_after_s=settings.retry_after_s),
+        recent_times=recent_times,
+        secret=services.keys.visitor_secret_bytes,
+        placements=settings.placement_names,
+        store_ms_max=settings.store_ms_max,
+        store_share=settings.store_share,
+    )
+
+
+def _routes(services: Services, settings: ApiSettings, suggestions: Suggestions, state: _State) -> list[Route]:
+    gate = Gate(services.keys)
+    discarded = settings.discarded_bytes_max
+    upsert = CatalogUpsert(
+        services.bus,
+        services.catalog,
+        lines_max=settings.catalog_lines_max,
+        retry_after_s=settings.retry_after_s,
+    )
+
+    async def has_catalog() -> bool:
+        return services.catalog.ready
+
+    checks = {"requests": state.is_taking_requests, "catalog": has_catalog, **services.checks}
+    return [
+        # The two hot ones first: the router tries them in order.
+        recommendations_route(
+            suggestions.answer,
+            gate,
+            bytes_max=settings.recommendations_body_bytes_max,
+            discarded_bytes_max=discarded,
+        ),
+        events_route(services.accept, gate, bytes_max=settings.events_body_bytes_max, discarded_bytes_max=discarded),
+        *catalog_routes(
+            upsert,
+            services.catalog,
+            gate,
+            bytes_max=settings.catalog_body_bytes_max,
+            discarded_bytes_max=discarded,
+        ),
+        *health_routes(checks, required=services.required | {"requests", "catalog"}),
+        metrics_route(gate),
+        snippet_route(services.snippet, max_age_s=settings.snippet_max_age_s),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(services: Services, answers: AnswersLog, state: _State) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    settling = asyncio.create_task(_settle(services, state), name="settle")
+    tasks = [
+        settling,
+        asyncio.create_task(services.catalog.follow(services.bus, stop), name="catalog"),
+        asyncio.create_task(answers.run(services.bus, stop), name="answers"),
+        *(asyncio.create_task(_awaited(run, stop)) for run in services.background),
+    ]
+    for task in tasks:
+        task.add_done_callback(_report_death)
+    yield
+    state.drain()
+    stop.set()
+    settling.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _settle(services: Services, state: _State) -> None:
+    """Wait for catalogue and model, freeze what they allocated, then be ready.
+
+    A full collection over what is loaded at start takes 33 ms; frozen, it is never walked again.
+    """
+    # The checks are others' and tell nobody when they change; readiness is asked for as seldom.
+    while not (services.catalog.ready and all([await services.checks[name]() for name in services.required])):  # noqa: ASYNC110
+        await asyncio.sleep(_SETTLE_S)
+    gc.collect()
+    gc.freeze()
+    state.started = True
+
+
+async def _awaited(run: Background, stop: asyncio.Event) -> None:
+    await run(stop)
+
+
+def _report_death(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background task died", task=task.get_name(), exc_info=error)
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return problem_response(error, STATUS_OF[type(error)])
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """What the router itself refuses: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    is_method = error.status_code == 405
+    allowed = (error.headers or {}).get("Allow", "")
+    problem = ApiError(
+        "method_not_allowed" if is_method else "not_found" if error.status_code == 404 else "refused",
+        wanted=f"one of {allowed}" if is_method else "a path of /openapi.json",
+        got=request.method if is_method else request.url.path[:128],
+        next_step="see /openapi.json for every path and its methods",
+        headers=dict(error.headers or {}),
+    )
+    return problem_response(problem, error.status_code)

@@ -1,0 +1,107 @@
+"""Time and room for one answer: what is left of its budget, how many are worked on, is the store worth asking."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from prometheus_client import Counter
+
+from api.errors import OverloadedError
+from recommender.history import EMPTY_HISTORY, History
+
+ReadHistory = Callable[[bytes], Awaitable[History]]
+"""The latest events of a visitor key, one round trip; may fail with any of `StoreGuard`'s errors."""
+
+_SHED = Counter("afterclick_api_shed_total", "Requests refused with 503 under overload, by reason", ["reason"])
+_STORE_FAILED = Counter("afterclick_api_store_reads_failed_total", "Visitor records not read, by reason", ["reason"])
+
+
+class Admission:
+    """Counts the requests worked on; refuses those past the limit at once instead of letting all of them be late."""
+
+    def __init__(self, *, in_flight_max: int, retry_after_s: int) -> None:
+        self._max = in_flight_max
+        self._retry_after_s = retry_after_s
+        self.in_flight = 0
+
+    def __enter__(self) -> None:
+        if self.in_flight >= self._max:
+            raise self.refusal("in_flight", f"{self.in_flight} being worked on")
+        self.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+
+    def refusal(self, reason: str, got: str) -> OverloadedError:
+        """The 503 to raise, counted."""
+        _SHED.labels(reason).inc()
+        return OverloadedError(
+            "overloaded",
+            wanted=f"at most {self._max} requests at once, each begun within its budget",
+            got=got,
+            next_step="show the page without suggestions and ask again after Retry-After",
+            retry_after_s=self._retry_after_s,
+        )
+
+
+class Deadline:
+    """When an answer is due, counted from the first byte of its request (`time.perf_counter`)."""
+
+    __slots__ = ("_due_s", "_first_byte_s")
+
+    def __init__(self, first_byte_s: float, budget_ms: int) -> None:
+        self._first_byte_s = first_byte_s
+        self._due_s = first_byte_s + budget_ms / 1000
+
+    def left_ms(self) -> float:
+        """What is left of the budget; negative when it is overdrawn."""
+        return (self._due_s - time.perf_counter()) * 1000
+
+    def took_ms(self) -> float:
+        """What has been used."""
+        return (time.perf_counter() - self._first_byte_s) * 1000
+
+
+class StoreGuard:
+    """Read a visitor's history within a time; leave a store that keeps failing alone for a while.
+
+    Without the pause every request of an outage would wait out its share of the budget, and as many requests as fit
+    into that wait would pile up.
+    """
+
+    def __init__(
+        self, read: ReadHistory, *, errors: tuple[type[Exception], ...], failures_max: int, retry_ms: int
+    ) -> None:
+        self._read = read
+        self._errors: tuple[type[Exception], ...] = (TimeoutError, OSError, *errors)
+        self._failures_max = failures_max
+        self._retry_s = retry_ms / 1000
+        self._failures = 0
+        self._closed_until_s = 0.0
+
+    async def history(self, visitor_key: bytes, *, within_ms: float) -> tuple[History, bool]:
+        """The history and True, or an empty one and False when the store did not give it in time."""
+        if within_ms <= 0:
+            _STORE_FAILED.labels("no_time").inc()
+            return EMPTY_HISTORY, False
+        if self._failures >= self._failures_max and not self._may_try():
+            _STORE_FAILED.labels("left_alone").inc()
+            return EMPTY_HISTORY, False
+        try:
+            async with asyncio.timeout(within_ms / 1000):
+                history = await self._read(visitor_key)
+        except self._errors as error:
+            self._failures += 1
+            self._closed_until_s = time.monotonic() + self._retry_s
+            _STORE_FAILED.labels("timeout" if isinstance(error, TimeoutError) else "error").inc()
+            return EMPTY_HISTORY, False
+        self._failures = 0
+        return history, True
+
+    def _may_try(self) -> bool:
+        """One request per pause goes and looks."""
+        now_s = time.monotonic()
+        if now_s < self._closed_until_s:
+            return False
+        self._closed_until_s = now_s + self._retry_s
+        return True

@@ -1,0 +1,85 @@
+"""Every limit and duration of the API, read once by the composition root: section `[api]`."""
+
+from typing import Annotated
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NonNegative = Annotated[int, msgspec.Meta(ge=0)]
+Names = tuple[str, ...] | str
+"""A list; as one string (an environment variable), separated by commas."""
+
+PLACEMENTS_DEFAULT = (
+    "home",
+    "product-page",
+    "cart",
+    "category-page",
+    "search",
+    "checkout",
+    "order-confirmation",
+    "account",
+    "not-found",
+    "email",
+)
+
+
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the API answers.
+
+    Attributes:
+        allowed_origins: whose pages may call `/v1/events` and `/v1/recommendations` from a browser; `*` is everybody.
+        placements: names a shop may ask suggestions for.
+        events_body_bytes_max, recommendations_body_bytes_max, catalog_body_bytes_max: of one request.
+        discarded_bytes_max: read and thrown away of a body that is too large, so that its sender gets to read why.
+        catalog_lines_max: products in one call.
+        in_flight_max: requests for suggestions worked on at once; beyond it 503.
+        store_ms_max: longest wait for the visitor's record; less when the budget is short.
+        store_share: of the time left that the read may take.
+        store_failures_max: failed reads in a row after which the store is left alone for `store_retry_ms`.
+        answers_pending_max: answers waiting to be logged; beyond it the oldest are dropped and counted.
+        answers_flush_ms: how long an answer waits for others to be packed with.
+        retry_after_s: what a 503 says.
+        snippet_max_age_s: how long a browser may keep `/snippet.js` without asking.
+        preflight_max_age_s: how long a browser may keep what a preflight said.
+        session_max_age_s: how long a login at the dashboard lasts.
+        drain_s_max: how long requests under way may take to finish after SIGTERM.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
+    allowed_origins: Names = ()
+    placements: Names = PLACEMENTS_DEFAULT
+    events_body_bytes_max: Positive = 500_000
+    recommendations_body_bytes_max: Positive = 65_536
+    catalog_body_bytes_max: Positive = 33_554_432
+    discarded_bytes_max: NonNegative = 33_554_432
+    catalog_lines_max: Positive = 50_000
+    in_flight_max: Positive = 256
+    store_ms_max: Positive = 100
+    store_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+    store_failures_max: Positive = 3
+    store_retry_ms: Positive = 500
+    answers_pending_max: Positive = 20_000
+    answers_flush_ms: Positive = 20
+    retry_after_s: Positive = 5
+    snippet_max_age_s: NonNegative = 300
+    preflight_max_age_s: NonNegative = 3_600
+    session_max_age_s: Positive = 43_200
+    drain_s_max: Positive = 10
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """`allowed_origins`, without trailing slashes."""
+        return frozenset(name.rstrip("/") for name in split_names(self.allowed_origins))
+
+    @property
+    def placement_names(self) -> tuple[str, ...]:
+        """`placements`, as a tuple."""
+        return split_names(self.placements)
+
+
+def split_names(names: Names) -> tuple[str, ...]:
+    """A tuple as it is; a string cut at its commas."""
+    if isinstance(names, str):
+        return tuple(name.strip() for name in names.split(",") if name.strip())
+    return names

@@ -1,0 +1,166 @@
+"""One answer to a shop's question: the visitor's record, the ranking, the log, all within the budget."""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from api.answers import ServedAnswer
+from api.budget import Admission, Deadline, StoreGuard
+from api.catalog_table import PROPERTIES, SHOWN_PROPERTIES
+from api.errors import InvalidParameterError
+from api.metrics import ANSWERS, RecentTimes
+from ingest.identity import visitor_key
+from recommender.requests import Rank, Ranked, RecommendRequest, Suggestion
+
+Properties = Callable[[str, Sequence[str]], dict[str, Any] | None]
+"""Those facts of an item that are known, by name."""
+
+
+class RecommendationQuery(RecommendRequest, frozen=True, forbid_unknown_fields=True):
+    """What `/v1/recommendations` may be asked. `included_properties`: which facts `return_properties` gives."""
+
+    included_properties: Annotated[tuple[str, ...], msgspec.Meta(max_length=len(PROPERTIES))] = ()
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """The experiment an answer belongs to."""
+
+    id: str
+    variant: str
+
+
+class Recommendations(msgspec.Struct, frozen=True):
+    """What `/v1/recommendations` answers.
+
+    `degraded`: null, or why a cheaper rung answered. `took_ms`: since the request's first byte.
+    """
+
+    recommendation_id: str
+    placement: str
+    items: tuple[Suggestion, ...]
+    served_by: str
+    degraded: str | None
+    model_version: str | None
+    experiment: Experiment | None
+    took_ms: float
+
+
+class Suggestions:
+    """Composes what answers are made of.
+
+    Args:
+        rank: synchronous, without I/O.
+        log: takes what was served; never waits.
+        secret: keys the hash that the raw visitor id becomes; the raw id goes no further.
+        store_ms_max, store_share: how long the store may be waited for, at most and of the time left.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: StoreGuard,
+        rank: Rank,
+        properties: Properties,
+        log: Callable[[ServedAnswer], None],
+        admission: Admission,
+        recent_times: RecentTimes,
+        secret: bytes,
+        placements: Sequence[str],
+        store_ms_max: int,
+        store_share: float,
+    ) -> None:
+        self._guard = guard
+        self._rank = rank
+        self._properties = properties
+        self._log = log
+        self._admission = admission
+        self._recent_times = recent_times
+        self._secret = secret
+        self._placements = frozenset(placements)
+        self._placements_named = ", ".join(placements)
+        self._store_ms_max = store_ms_max
+        self._store_share = store_share
+
+    async def answer(self, query: RecommendationQuery, *, first_byte_s: float) -> Recommendations:
+        """Suggestions for `query`, due `budget_ms` after `first_byte_s`.
+
+        Raises:
+            InvalidParameterError: an unknown placement or property.
+            OverloadedError: too many requests, or the budget went by in the queue.
+        """
+        self._check(query)
+        deadline = Deadline(first_byte_s, query.budget_ms)
+        with self._admission:
+            left_ms = deadline.left_ms()
+            if left_ms <= 0:
+                raise self._admission.refusal("budget_spent", f"a budget of {query.budget_ms} ms spent in the queue")
+            key = visitor_key(query.visitor, secret=self._secret)
+            within_ms = min(self._store_ms_max, left_ms * self._store_share)
+            history, store_answered = await self._guard.history(key, within_ms=within_ms)
+            now_ms = time.time_ns() // 1_000_000
+            ranked = self._rank(query, history, now_ms, deadline.left_ms())
+        degraded = ranked.degraded if store_answered else "store-unavailable"
+        return self._finish(query, ranked, key, degraded=degraded, now_ms=now_ms, deadline=deadline)
+
+    def _finish(
+        self,
+        query: RecommendationQuery,
+        ranked: Ranked,
+        key: bytes,
+        *,
+        degraded: str | None,
+        now_ms: int,
+        deadline: Deadline,
+    ) -> Recommendations:
+        items = self._described(query, ranked.items) if query.return_properties else ranked.items
+        took_ms = round(deadline.took_ms(), 2)
+        served = ServedAnswer(
+            recommendation_id=secrets.token_urlsafe(16),
+            visitor_key=key.hex(),
+            placement=query.placement,
+            time_ms=now_ms,
+            item_ids=tuple([item.id for item in items]),
+            scores=tuple([round(item.score, 4) for item in items]),
+            served_by=ranked.served_by,
+            degraded=degraded,
+            model_version=ranked.model_version,
+            item_id=query.item,
+            took_ms=took_ms,
+        )
+        self._log(served)
+        self._recent_times.add(took_ms)
+        ANSWERS.labels(ranked.served_by, degraded or "").inc()
+        return Recommendations(
+            served.recommendation_id,
+            query.placement,
+            items,
+            ranked.served_by,
+            degraded,
+            ranked.model_version,
+            None,
+            took_ms,
+        )
+
+    def _described(self, query: RecommendationQuery, items: Sequence[Suggestion]) -> tuple[Suggestion, ...]:
+        names = query.included_properties or SHOWN_PROPERTIES
+        return tuple(msgspec.structs.replace(item, properties=self._properties(item.id, names) or {}) for item in items)
+
+    def _check(self, query: RecommendationQuery) -> None:
+        if query.placement not in self._placements:
+            raise InvalidParameterError(
+                "unknown_placement",
+                wanted=f"a placement of {self._placements_named}",
+                got=query.placement,
+                next_step="ask for one of these, or add yours to placements in the section [api] of the settings",
+            )
+        for name in query.included_properties:
+            if name not in PROPERTIES:
+                raise InvalidParameterError(
+                    "unknown_property",
+                    wanted=f"included_properties of {', '.join(PROPERTIES)}",
+                    got=name[:64],
+                    next_step="leave it out, or name one of these",
+                )
