@@ -46,6 +46,13 @@ def event_time_ms(
     client_ms = unix_ms(timestamp, field="timestamp")
     skew_ms = 0 if sent_at is None else received_at_ms - unix_ms(sent_at, field="sent_at")
     time_ms = client_ms + skew_ms
+    if time_ms < TIMESTAMP_MS_FLOOR:
+        raise EventRejectedError(
+            "time_too_old",
+            wanted="sent_at and timestamp by the same clock, in 2000 or later once corrected",
+            got=f"timestamp {client_ms}, {-skew_ms} ms ahead of ours at sending",
+            next_step="read both from the same clock: in a browser, Date.now()",
+        )
     if time_ms <= received_at_ms:
         return time_ms, client_ms
     if time_ms - received_at_ms > future_ms_max:

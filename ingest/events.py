@@ -79,6 +79,9 @@ SCHEMA_VERSION = 1
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+TimeMs = Annotated[int, msgspec.Meta(ge=0, lt=100_000_000_000_000)]
+Key = Annotated[str, msgspec.Meta(min_length=32, max_length=32)]
+"""What stands for a person's id: 32 hex digits."""
 
 
 class Item(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -136,12 +139,12 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     message_id: str
     event: EventName
-    visitor_key: str
-    time_ms: int
-    received_at_ms: int
+    visitor_key: Key
+    time_ms: TimeMs
+    received_at_ms: TimeMs
     items: tuple[Item, ...] = ()
-    user_key: str | None = None
-    client_time_ms: int | None = None
+    user_key: Key | None = None
+    client_time_ms: TimeMs | None = None
     session_id: str | None = None
     page_view_id: str | None = None
     value: float | None = None

@@ -1,0 +1,171 @@
+"""Write every event to Parquet once: aside, synced, renamed, and only then acknowledged."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from ingest.archive_files import archived_positions, aside_folder, claim_log, file_path, put_in_place, sole_writer
+from ingest.archive_rows import ArchivedEvent, rows_of
+from ingest.bus.contract import Bus, Position
+from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
+from ingest.errors import ArchiveError, BusUnavailableError, LogMismatchError
+from ingest.settings import Settings
+from ingest.topics import EVENTS
+
+SUBSCRIPTION = "archive"
+
+_HOUR_MS = 3_600_000
+_WAIT_MS = 200
+_RETRY_S = 0.5
+
+_EVENTS = Counter("afterclick_ingest_archived_events_total", "Events written to the archive")
+_FILES = Counter("afterclick_ingest_archived_files_total", "Files put in place")
+_BYTES = Counter("afterclick_ingest_archived_bytes_total", "Bytes of the files put in place")
+_BROKEN = Counter("afterclick_ingest_archive_broken_total", "Entries of the log that are no event and were left out")
+_FLUSH_SECONDS = Histogram("afterclick_ingest_archive_flush_seconds", "Writing what is held, until it is acknowledged")
+_LAG_SECONDS = Gauge(
+    "afterclick_ingest_archive_lag_seconds", "Age of the newest event when it was archived", multiprocess_mode="max"
+)
+
+_log = structlog.get_logger()
+
+
+async def run_archive(bus: Bus, settings: Settings, root: Path, stop: asyncio.Event, *, consumer: str = "") -> None:
+    """Archive the topic `events` under `root` until `stop`; then write what is held, and return.
+
+    Killed at any instant, the next start goes on after the highest position named in the folder.
+
+    Raises:
+        ArchiveError: the folder cannot be written, or another process writes there; nothing was acknowledged.
+        LogMismatchError: the folder is of another log than the bus holds.
+    """
+    async with sole_writer(root, wait_ms=settings.archive.lock_wait_ms):
+        log_id = await bus.log_id(EVENTS)
+        claim_log(root, topic=EVENTS.name, log_id=log_id)
+        subscription = await subscribe_deduplicated(
+            bus, EVENTS, SUBSCRIPTION, settings=settings.dedup, consumer=consumer
+        )
+        archive = _Archive(root, log_id, subscription)
+        try:
+            await _follow(archive, subscription, settings, stop)
+            await archive.flush()
+        finally:
+            await subscription.close()
+
+
+async def _follow(
+    archive: "_Archive", subscription: DeduplicatedSubscription, settings: Settings, stop: asyncio.Event
+) -> None:
+    wait_ms = min(_WAIT_MS, settings.archive.flush_ms)
+    while not stop.is_set():
+        try:
+            deliveries = await subscription.receive(wait_ms=wait_ms, entries_max=settings.archive.flush_rows)
+        except BusUnavailableError as error:
+            _log.warning("archive waits for the bus", reason=str(error))
+            await asyncio.sleep(_RETRY_S)
+            continue
+        for delivery in deliveries:
+            archive.hold(delivery)
+        if archive.rows_held >= settings.archive.flush_rows or archive.held_ms >= settings.archive.flush_ms:
+            await archive.flush()
+
+
+class _Archive:
+    """What is held in memory, and what is in place."""
+
+    def __init__(self, root: Path, log_id: int, subscription: DeduplicatedSubscription) -> None:
+        self._root = root
+        self._log_id = log_id
+        self._subscription = subscription
+        self._in_place = archived_positions(root)
+        self._held: dict[int, list[Deduplicated]] = {}
+        self._held_since_s: float | None = None
+        self.rows_held = 0
+
+    @property
+    def held_ms(self) -> float:
+        """How long the oldest delivery has been held."""
+        return 0.0 if self._held_since_s is None else (time.monotonic() - self._held_since_s) * 1000
+
+    def hold(self, found: Deduplicated) -> None:
+        """Keep a delivery until the next flush.
+
+        Raises:
+            LogMismatchError: the bus was wiped while we read it.
+        """
+        if found.delivery.log_id != self._log_id:
+            raise LogMismatchError(
+                f"the archive in {self._root} is of log {self._log_id:016x}, the bus now delivers from log "
+                f"{found.delivery.log_id:016x}; move the archive's folder away, or start with another --data-dir"
+            )
+        self._held.setdefault(found.delivery.partition, []).append(found)
+        self.rows_held += len(found.events)
+        if self._held_since_s is None:
+            self._held_since_s = time.monotonic()
+        if found.broken:
+            _BROKEN.inc(len(found.broken))
+
+    async def flush(self) -> None:
+        """Put what is held in place, then acknowledge it, one partition after the other."""
+        with _FLUSH_SECONDS.time():
+            for partition, held in self._held.items():
+                for run in _by_hour(held):
+                    await asyncio.to_thread(self._write, partition, run)
+                await self._acknowledge(held[-1])
+        self._held = {}
+        self._held_since_s = None
+        self.rows_held = 0
+
+    async def _acknowledge(self, last: Deduplicated) -> None:
+        try:
+            await self._subscription.acknowledge(last.delivery)
+        except BusUnavailableError as error:
+            # It will be delivered again, and skipped by its position.
+            _log.warning("archive could not acknowledge", reason=str(error))
+        _LAG_SECONDS.set(time.time() - last.delivery.accepted_at_ms / 1000)
+
+    def _write(self, partition: int, run: list[Deduplicated]) -> None:
+        done = self._in_place.get(partition)
+        rows = list(_rows_after(run, done))
+        if not rows:
+            return
+        # The name covers what was dropped at the end as a repeat too: it says how far the log was read.
+        first, last = rows[0].position, run[-1].delivery.last
+        path = file_path(self._root, accepted_at_ms=rows[0].accepted_at_ms, partition=partition, first=first, last=last)
+        aside = aside_folder(self._root) / f"{path.stem}.tmp"
+        try:
+            rows_of(rows).write_parquet(aside, compression="zstd", statistics=True)
+            size = aside.stat().st_size
+            put_in_place(aside, path)
+        except OSError as error:
+            raise ArchiveError(
+                f"cannot write {path.name} under {self._root}: {error}; nothing of it was acknowledged. Make room or "
+                "mend the permissions; the archive goes on where it was"
+            ) from error
+        self._in_place[partition] = last
+        _EVENTS.inc(len(rows))
+        _FILES.inc()
+        _BYTES.inc(size)
+
+
+def _by_hour(held: list[Deduplicated]) -> Iterator[list[Deduplicated]]:
+    """Runs of deliveries of one hour of acceptance, in order of position.
+
+    Runs, not one group an hour: were a clock to step back over the hour, one file an hour would cover a range that the
+    other interrupts, and a crash between the two renames would skip what lies in it.
+    """
+    for _, run in groupby(held, key=lambda found: found.delivery.accepted_at_ms // _HOUR_MS):
+        yield list(run)
+
+
+def _rows_after(run: list[Deduplicated], done: Position | None) -> Iterator[ArchivedEvent]:
+    for found in run:
+        delivery = found.delivery
+        for entry, event in zip(found.entries, found.events, strict=True):
+            if done is None or entry.position > done:
+                yield ArchivedEvent(delivery.partition, entry.position, delivery.accepted_at_ms, event)
