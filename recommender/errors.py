@@ -2,7 +2,8 @@
 
 RecommenderError
 ├── SnapshotRefusedError    an operator's matter: a model file is truncated or altered; the last good one serves
-└── DeltaRefusedError       our fault: an entry of the topic `model` cannot be read; skipped and counted
+├── DeltaRefusedError       our fault: an entry of the topic `model` cannot be read; skipped and counted
+└── EvaluationInputError    the caller's fault: a file, column, split or model that is not there
 """
 
 
@@ -16,3 +17,13 @@ class SnapshotRefusedError(RecommenderError):
 
 class DeltaRefusedError(RecommenderError):
     """An entry of the topic `model` is not what the codec writes."""
+
+
+class EvaluationInputError(RecommenderError):
+    """What was to be evaluated cannot be; says what was wanted, what came and what to do."""
+
+    def __init__(self, *, wanted: str, got: str, next_step: str) -> None:
+        super().__init__(f"wanted {wanted}; got {got}; {next_step}")
+        self.wanted = wanted
+        self.got = got
+        self.next_step = next_step

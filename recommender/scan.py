@@ -33,12 +33,12 @@ def best_of(scores: Scores, n: int, blocked: Blocked = NOTHING_BLOCKED, *, above
 
 @njit(cache=True, nogil=True)
 def insert(rows, scores, filled, row, score):  # type: ignore[no-untyped-def]
-    """Put `row` into the sorted list of `filled` entries, after its equals; return the new `filled`.
+    """Put `row` into the sorted list of `filled` entries, among its equals by row; return the new `filled`.
 
     The last entry falls out of a full list; the caller has made sure that `score` beats it.
     """
     place = min(filled, len(rows) - 1)
-    while place > 0 and scores[place - 1] < score:
+    while place > 0 and (scores[place - 1] < score or (scores[place - 1] == score and rows[place - 1] > row)):
         scores[place] = scores[place - 1]
         rows[place] = rows[place - 1]
         place -= 1

@@ -74,37 +74,37 @@ def fit_ials(
     matrix: csr_matrix,
     parameters: IalsParameters,
     *,
-    threads: int = 1,
+    threads: int = 0,
     start: NDArray[np.float32] | None = None,
 ) -> Fit:
-    """Train; the same input, parameters and `threads` give the same factors.
+    """Train; the same input and parameters give the same factors, whatever `threads`.
 
     Args:
         matrix: sessions × items, weights > 0, from `session_matrix`; not modified.
         parameters: of the model.
-        threads: of `implicit` and BLAS together.
+        threads: that share out the rows; 0: one per core. BLAS gets one, for its sums depend on how many there are.
         start: shape (n_items, f), item factors to begin with instead of random ones; not modified.
     """
     items = matrix.shape[1]
     if matrix.nnz == 0:
         shape = (matrix.shape[0], parameters.factors)
         return Fit(np.zeros((items, parameters.factors), np.float32), np.zeros(shape, np.float32))
-    model = AlternatingLeastSquares(
-        factors=parameters.factors,
-        regularization=parameters.regularization,
-        alpha=1.0,
-        iterations=parameters.iterations,
-        num_threads=threads,
-        random_state=parameters.seed,
-    )
-    if start is not None:
-        random = np.random.default_rng(parameters.seed)
-        model.user_factors = (random.random((matrix.shape[0], parameters.factors), np.float32) - 0.5) * 0.01
-        model.item_factors = start.astype(np.float32, copy=True)
     # `implicit` takes the stored value for the whole confidence, and ours is 1 + alpha * weight.
     confidence = matrix.copy()
     confidence.data = (1.0 + parameters.alpha * confidence.data).astype(np.float32)
-    with threadpool_limits(threads, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"):
+        model = AlternatingLeastSquares(
+            factors=parameters.factors,
+            regularization=parameters.regularization,
+            alpha=1.0,
+            iterations=parameters.iterations,
+            num_threads=threads,
+            random_state=parameters.seed,
+        )
+        if start is not None:
+            random = np.random.default_rng(parameters.seed)
+            model.user_factors = (random.random((matrix.shape[0], parameters.factors), np.float32) - 0.5) * 0.01
+            model.item_factors = start.astype(np.float32, copy=True)
         model.fit(confidence, show_progress=False)
     return Fit(np.array(model.item_factors), np.array(model.user_factors))
 

@@ -40,6 +40,7 @@ class TransitionParameters(msgspec.Struct, frozen=True):
         half_life_ms: in which a transition's weight halves.
         neighbours_max: per item; the lightest is replaced.
         sessions_max: open sessions whose newest rows are kept.
+        keep_repeats: an event on the item at hand is an event of its own, so that an item may follow itself.
     """
 
     steps: int = 10
@@ -50,6 +51,7 @@ class TransitionParameters(msgspec.Struct, frozen=True):
     half_life_ms: float = 7.0 * DAY_MS
     neighbours_max: int = 100
     sessions_max: int = 65_536
+    keep_repeats: bool = False
 
 
 class Transitions:
@@ -82,7 +84,7 @@ class Transitions:
             *(self._sessions.rows, self._sessions.lengths, self._sessions.numbers),
             *(self._neighbours, self._weights, self._sums, self._times_ms),
             *(events.sessions, events.rows, KIND_WEIGHT[events.kinds], events.times_ms),
-            *(np.float32(parameters.reverse), float(parameters.half_life_ms)),
+            *(np.float32(parameters.reverse), float(parameters.half_life_ms), parameters.keep_repeats),
         )
         self._newest_ms = max(self._newest_ms, int(events.times_ms.max()))
 
@@ -155,7 +157,7 @@ def _one(session: int, row: int, kind: int, time_ms: int) -> Events:
 @njit(cache=True, nogil=True)
 def _learn(  # type: ignore[no-untyped-def]
     ring_rows, ring_lengths, ring_numbers, neighbours, weights, sums, times_ms,
-    sessions, rows, event_weights, event_times_ms, reverse, half_life_ms,
+    sessions, rows, event_weights, event_times_ms, reverse, half_life_ms, keep_repeats,
 ):  # fmt: skip
     for event in range(len(rows)):
         if event_weights[event] <= 0.0:
@@ -165,8 +167,8 @@ def _learn(  # type: ignore[no-untyped-def]
             continue
         row, time_ms = rows[event], event_times_ms[event]
         length = ring_lengths[slot]
-        # A second event on the item at hand (viewed, then put into the cart) is no transition.
-        if length > 0 and ring_rows[slot, length - 1] == row:
+        # A second event on the item at hand (viewed, then put into the cart) is no transition, unless asked for.
+        if length > 0 and ring_rows[slot, length - 1] == row and not keep_repeats:
             continue
         steps = min(length, ring_rows.shape[1] - 1)
         for distance in range(1, steps + 1):

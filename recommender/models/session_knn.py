@@ -1,0 +1,196 @@
+"""Sessions like this one: VMIS-kNN (Kersbergen et al., 2022) with STAN's weights (Garg et al., 2019).
+
+The index takes every event as it comes: a session's newest rows lie in a ring of sessions, and an item leads through a
+chain of postings to the sessions that held it, newest first. Both are of fixed size and overwrite their oldest.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.models.knn_kernels import index_events, index_sessions, neighbours, vote
+from recommender.models.protocol import (
+    EMPTY,
+    KIND_WEIGHT,
+    NOTHING_BLOCKED,
+    Blocked,
+    Events,
+    Prefix,
+    Scored,
+    State,
+    grown,
+    plain,
+    plain_events,
+)
+from recommender.models.session_ring import SessionRing
+
+NO_POSTING = -1
+
+
+class SessionKnnParameters(msgspec.Struct, frozen=True):
+    """Settings; the defaults do well on every public set tried.
+
+    Attributes:
+        sessions_per_item: newest sessions of an item that are walked.
+        neighbours: sessions that vote.
+        last: newest events of the prefix that are compared.
+        recency: events in which an item's say in the comparison falls to 1/e.
+        age: of a session, as a share of all held, in which its say falls to 1/e.
+        reach: steps from the match in which a neighbour's item falls to 1/e.
+        before: what items before the match count.
+        self_weight: what the matched item itself counts.
+        rarity: power of the inverse document frequency in the comparison.
+        rarity_answer: the same in the vote.
+        sessions_max: sessions held.
+        items_max: newest rows held of a session.
+        postings_max: links from items to sessions.
+        keep_repeats: an event on the item at hand is an event of its own.
+    """
+
+    sessions_per_item: int = 1000
+    neighbours: int = 500
+    last: int = 15
+    recency: float = 3.0
+    age: float = 1.0
+    reach: float = 3.0
+    before: float = 0.7
+    self_weight: float = 1.5
+    rarity: float = 1.0
+    rarity_answer: float = 0.75
+    sessions_max: int = 131_072
+    items_max: int = 30
+    postings_max: int = 1_048_576
+    keep_repeats: bool = False
+
+
+class SessionKnn:
+    """Neighbouring sessions vote for what came near the match."""
+
+    name = "session-knn"
+
+    def __init__(self, parameters: SessionKnnParameters | None = None) -> None:
+        self.parameters = parameters if parameters is not None else SessionKnnParameters()
+        self._ring = SessionRing(sessions_max=self.parameters.sessions_max, items_max=self.parameters.items_max)
+        self._heads = np.full(0, NO_POSTING, np.int64)
+        self._frequencies = np.zeros(0, np.int32)
+        self._posting_sessions = np.zeros(self.parameters.postings_max, np.int64)
+        self._posting_links = np.full(self.parameters.postings_max, NO_POSTING, np.int64)
+        # Postings ever made, newest session number, sessions held: kernels change them in place.
+        self._totals = np.array([0, -1, 0], np.int64)
+        self._session_scores = np.zeros(self.parameters.sessions_max, np.float32)
+        self._session_nearest = np.zeros(self.parameters.sessions_max, np.int32)
+        self._item_scores = np.zeros(0, np.float32)
+        self._items = 0
+
+    def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
+        """Index one event."""
+        self.update_many(
+            Events(
+                np.array([session], np.int64),
+                np.array([row], np.int32),
+                np.array([kind], np.uint8),
+                np.array([time_ms], np.int64),
+            )
+        )
+
+    def update_many(self, events: Events, /) -> None:
+        """Index many."""
+        if len(events.rows) == 0:
+            return
+        events = plain_events(events)
+        self._reserve(int(events.rows.max()) + 1)
+        index_events(  # type: ignore[call-arg]
+            *self._index(),
+            *(events.sessions, events.rows, KIND_WEIGHT[events.kinds], events.times_ms),
+            self.parameters.keep_repeats,
+        )
+
+    def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
+        """The vote of the nearest sessions; the visitor's own session, told by its newest time and row, is none."""
+        if len(prefix.rows) == 0 or self._items == 0:
+            return EMPTY
+        p = self.parameters
+        ring = self._ring
+        rows = plain(prefix.rows[-p.last :], np.int32)
+        times_ms = plain(prefix.times_ms[-p.last :], np.int64)
+        slots, similarities, nearest = neighbours(
+            *(ring.rows, ring.lengths, ring.numbers, ring.times_ms),
+            *(self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals),
+            *(self._session_scores, self._session_nearest, rows, times_ms, self._items),
+            *(p.sessions_per_item, p.neighbours, np.float32(p.recency), np.float32(p.age), np.float32(p.rarity)),
+        )
+        answer, scores = vote(
+            *(ring.rows, ring.lengths, self._frequencies, self._totals, self._item_scores),
+            *(rows, slots, similarities, nearest, n, blocked),
+            *(np.float32(p.reach), np.float32(p.before), np.float32(p.self_weight), np.float32(p.rarity_answer)),
+        )
+        return Scored(answer, scores)
+
+    def block(self, sessions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The rows of `sessions` (all held, oldest first), for `set_block` of a replica."""
+        slots = sessions % len(self._ring.numbers)
+        return {
+            "sessions": sessions,
+            "rows": self._ring.rows[slots],
+            "lengths": self._ring.lengths[slots],
+            "times_ms": self._ring.times_ms[slots],
+        }
+
+    def set_block(self, block: State) -> None:
+        """Take over another's `block`; doing it twice is doing it once.
+
+        Raises:
+            ValueError: its sessions hold another number of rows than `items_max`.
+        """
+        if len(block["sessions"]) == 0:
+            return
+        if block["rows"].shape[1] != self.parameters.items_max:
+            raise ValueError(
+                f"wanted sessions of items_max={self.parameters.items_max} rows; got {block['rows'].shape[1]}; "
+                "give the replica the learner's parameters"
+            )
+        self._reserve(int(block["rows"].max()) + 1)
+        index_sessions(  # type: ignore[call-arg]
+            *self._index(),
+            *(plain(block["sessions"], np.int64), plain(block["rows"], np.int32)),
+            *(plain(block["lengths"], np.int32), plain(block["times_ms"], np.int64)),
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sessions, oldest first; the index is made of them again."""
+        held = np.sort(self._ring.numbers[self._ring.numbers >= 0])
+        return self.block(held)
+
+    def load(self, state: State, /) -> None:
+        """Take over a `state()`."""
+        self.__init__(self.parameters)  # type: ignore[misc]
+        self.set_block(state)
+
+    @property
+    def nbytes(self) -> int:
+        """What the model takes, whatever it holds of its limits."""
+        arrays = (self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._item_scores)
+        scratch = self._session_scores.nbytes + self._session_nearest.nbytes
+        return self._ring.nbytes + scratch + sum(array.nbytes for array in arrays)
+
+    def _index(self) -> tuple[NDArray[Any], ...]:
+        ring = self._ring
+        links = (self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals)
+        return (ring.rows, ring.lengths, ring.numbers, ring.times_ms, *links)
+
+    def _reserve(self, items: int) -> None:
+        self._heads = grown(self._heads, items, NO_POSTING)
+        self._frequencies = grown(self._frequencies, items)
+        self._item_scores = grown(self._item_scores, items)
+        self._items = max(self._items, items)
+
+
+def compile_kernels() -> None:
+    """Compile (or load from the cache) every kernel of this model."""
+    model = SessionKnn(SessionKnnParameters(sessions_max=2, postings_max=4))
+    model.update(0, 0, 1, 1)
+    model.update(0, 1, 1, 2)
+    model.scores(Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64)), 1)
+    model.load(model.state())
