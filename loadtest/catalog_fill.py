@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 
 from loadtest.client import Client
@@ -14,18 +15,29 @@ ProductFacts = Mapping[str, Any]
 """One product in wire names: `item_id`, `title`, `price`, `category`, ...; None is left out."""
 
 
-async def fill_catalog(client: Client, products: Sequence[ProductFacts], *, lines_max: int, deadline_s: float) -> int:
-    """Upsert `products`, `lines_max` a request; returns how many were sent. Sending them again changes nothing.
+class Filled(msgspec.Struct, frozen=True):
+    """How many products the catalogue took, and how many it refused."""
+
+    accepted: int = 0
+    rejected: int = 0
+
+
+async def fill_catalog(
+    client: Client, products: Sequence[ProductFacts], *, lines_max: int, deadline_s: float
+) -> Filled:
+    """Upsert `products`, `lines_max` a request. Sending them again changes nothing.
 
     Raises:
         KeyRefusedError: `client` does not carry the secret key.
-        RequestRefusedError: the server refused a product.
+        RequestRefusedError: the server refused a whole request.
         ServerUnavailableError: not taken before the deadline.
     """
     deadline = asyncio.get_running_loop().time() + deadline_s
-    for start in range(0, len(products), lines_max):
+    parts = [
         await _post(client, _lines(products[start : start + lines_max]), deadline)
-    return len(products)
+        for start in range(0, len(products), lines_max)
+    ]
+    return Filled(sum(part.accepted for part in parts), sum(part.rejected for part in parts))
 
 
 def _lines(products: Iterable[ProductFacts]) -> bytes:
@@ -33,7 +45,7 @@ def _lines(products: Iterable[ProductFacts]) -> bytes:
     return b"\n".join(orjson.dumps(product) for product in facts)
 
 
-async def _post(client: Client, body: bytes, deadline: float) -> None:
+async def _post(client: Client, body: bytes, deadline: float) -> Filled:
     clock = asyncio.get_running_loop().time
     while True:
         wait_s = 0.5
@@ -42,8 +54,8 @@ async def _post(client: Client, body: bytes, deadline: float) -> None:
         except ConnectionLostError as error:
             reason = str(error)
         else:
-            if response.status in {200, 202, 204}:
-                return
+            if response.status == 200:
+                return msgspec.json.decode(response.body, type=Filled)
             reason = f"{response.status}: {problem_text(response)}"
             if response.status in {401, 403}:
                 raise KeyRefusedError(f"filling the catalogue needs the secret key; got {reason}")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from loadtest.asking import ASKABLE, Asker
-from loadtest.catalog_fill import fill_catalog
+from loadtest.catalog_fill import Filled, fill_catalog
 from loadtest.client import Client
 from loadtest.delivery import Delivery, Tally
 from loadtest.errors import InputFileError
@@ -61,7 +61,7 @@ class _Replay:
             options.times, speed=self._speed, first_ms=first_ms, last_ms=last_ms, start_ms=time.time_ns() // 1_000_000
         )
 
-    async def run(self, products: int) -> ReplayReport:
+    async def run(self, products: Filled) -> ReplayReport:
         """Send all, then report."""
         options = self._options
         with _progress(enabled=options.progress) as progress:
@@ -132,7 +132,7 @@ class _Replay:
     def _wire(self, row: Row) -> dict[str, Any]:
         return wire_event(row, digest=self._file.digest, stamp=self._stamp, currency=self._options.currency)
 
-    def _report(self, products: int, seconds: float) -> ReplayReport:
+    def _report(self, products: Filled, seconds: float) -> ReplayReport:
         options, tally = self._options, self._tally
         return ReplayReport(
             file=options.file.name,
@@ -151,7 +151,8 @@ class _Replay:
             seconds=round(seconds, 3),
             events_per_s=round(tally.sent / seconds, 1) if seconds else 0.0,
             behind_s_max=round(self._behind_s_max, 3),
-            products=products,
+            products=products.accepted,
+            products_rejected=products.rejected,
             settle_ms=options.settle_ms,
             asks=self._asker.report() if options.ask_every else None,
             freshness=self._probe.report(),
@@ -208,9 +209,9 @@ def _span_ms(file: EventFile) -> tuple[int, int]:
     return (int(times[0]), int(times[-1])) if len(times) else (0, 0)
 
 
-async def _fill_catalog(options: ReplayOptions, file: EventFile, client: Client) -> int:
+async def _fill_catalog(options: ReplayOptions, file: EventFile, client: Client) -> Filled:
     if not options.catalog or options.secret_key is None:
-        return 0
+        return Filled()
     facts = [
         {**product._asdict(), "currency": options.currency if product.price is not None else None}
         for product in file.products

@@ -37,6 +37,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
     events_per_s: float
     behind_s_max: float
     products: int
+    products_rejected: int
     settle_ms: int
     asks: AskReport | None
     freshness: FreshnessReport
@@ -80,6 +81,8 @@ def _sent_rows(report: ReplayReport) -> Iterator[tuple[str, str]]:
     for reason, count in report.retries.items():
         yield f"  requests after {reason}", f"{count:,}"
     yield "products in the catalogue", f"{report.products:,}"
+    if report.products_rejected:
+        yield "  products refused", f"{report.products_rejected:,}"
     yield "seconds", f"{report.seconds:,.1f}"
     yield "events/s", f"{report.events_per_s:,.0f}"
     if report.behind_s_max:

@@ -63,8 +63,9 @@ class RecordingServer:
             items = [{"id": item, "score": 1.0} for item in self.suggested(visitor)]
             return 200, {}, {"items": items, "served_by": "blend", "degraded": None, "recommendation_id": "r1"}
         if path == "/v1/catalog":
-            self.products += [orjson.loads(line) for line in body.splitlines()]
-            return 200, {}, {}
+            products = [orjson.loads(line) for line in body.splitlines()]
+            self.products += products
+            return 200, {}, {"accepted": len(products), "rejected": 0}
         return 404, {}, {"detail": "no such path"}
 
     async def take(self, events: list[dict]) -> tuple[int, dict[str, str], object]:
