@@ -24,4 +24,4 @@ KIND_OF_EVENT: dict[str, Kind] = {
     "search": Kind.SEARCH,
     "refund": Kind.REFUND,
 }
-"""Deliberate events only; impressions (`view_item_list`, `view_promotion`) and page views are not in a visitor's ring."""
+"""Deliberate events only; impressions (`view_item_list`, `view_promotion`) and page views are not in the ring."""

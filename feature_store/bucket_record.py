@@ -1,0 +1,263 @@
+"""Counts of an entity in rings of small buckets, addressed by absolute bucket number, stored sparsely.
+
+A record holds, for each of its metrics, one ring per resolution. A bucket is `event time // bucket_ms`, whichever
+came first; what is older than a ring reaches back from the newest event time of the record is not counted. A
+*weighted* resolution counts an event as 1,024 · 2^(its place in the bucket, 0 to 1): its buckets are the half-lives of
+a forward decay (Cormode et al. 2009), kept as whole numbers so that the sum does not depend on the order of adding.
+
+Bytes after the 28 of the header: newest event time (6), one bit for each byte of the bitmap that is not 0, those bytes
+of the bitmap (one bit for each bucket that is not 0), then those buckets as LEB128.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_store.byte_fields import read_le, read_u64_be, write_le, write_u64_be
+from feature_store.record_header import GUARD_BYTES, HEADER_BYTES, VERSION, check_record
+from feature_store.touches import is_applied, stored_batch, written_records
+
+WEIGHT_SCALE = 1024
+"""What an event at the very start of a weighted bucket counts; rounding costs at most 1/2048 of its weight."""
+_MASK_AT = HEADER_BYTES + 6
+_VARINT_BYTES_MAX = 9
+
+
+class Resolution(NamedTuple):
+    """One ring: `buckets` of `bucket_ms` each; weighted: `bucket_ms` is the half-life."""
+
+    bucket_ms: int
+    buckets: int
+    weighted: bool = False
+
+
+class BucketLayout(NamedTuple):
+    """What a kind of record counts, and how finely. Stored records depend on it: a change is a new layout number."""
+
+    number: int
+    metrics: tuple[str, ...]
+    resolutions: tuple[Resolution, ...]
+
+    @property
+    def cells_per_metric(self) -> int:
+        """Buckets of one metric over all resolutions."""
+        return sum(resolution.buckets for resolution in self.resolutions)
+
+    @property
+    def bytes_max(self) -> int:
+        """A record never gets larger than this."""
+        cells = self.cells_per_metric * len(self.metrics)
+        bitmap_bytes = -(-cells // 8)
+        return _MASK_AT + -(-bitmap_bytes // 8) + bitmap_bytes + cells * _VARINT_BYTES_MAX
+
+    def shape_arrays(self) -> NDArray[np.int64]:
+        """Shape (resolutions, 3): bucket_ms, buckets, weighted; as the kernel takes it."""
+        return np.array(self.resolutions, dtype=np.int64)
+
+
+class BucketRecord(NamedTuple):
+    """One record decoded: `newest_ms`, and `cells` of shape (metrics, cells_per_metric), rings side by side."""
+
+    newest_ms: int
+    cells: NDArray[np.int64]
+
+
+def read_buckets(record: bytes | None, layout: BucketLayout) -> BucketRecord:
+    """Decode one record; nothing stored counts nothing.
+
+    Raises:
+        RecordFormatError: another version or layout.
+    """
+    cells = np.zeros(layout.cells_per_metric * len(layout.metrics), dtype=np.int64)
+    newest_ms = 0
+    if record is not None:
+        check_record(record, layout=layout.number)
+        newest_ms = _decode(np.frombuffer(record, np.uint8), 0, cells)
+    return BucketRecord(newest_ms, cells.reshape(len(layout.metrics), -1))
+
+
+def apply_to_buckets(
+    records: Sequence[bytes | None], flat_touches: Sequence[int], *, layout: BucketLayout, log_id: int
+) -> list[bytes | None]:
+    """The records after `flat_touches`, None for those that already had them all.
+
+    Args:
+        records: as stored, or None; not modified.
+        flat_touches: rows of `touches.TOUCH_COLUMNS` numbers in log order; `KIND` is the metric's place in the layout.
+        layout: what the records hold.
+        log_id: of the log that the touches come from.
+    """
+    batch = stored_batch(records, flat_touches, log_id)
+    out, ends = batch.output(layout.bytes_max)
+    cells = np.zeros(layout.cells_per_metric * len(layout.metrics), dtype=np.int64)
+    _apply(*batch, layout.number, layout.shape_arrays(), cells, out, ends)
+    return written_records(out, ends)
+
+
+def count_since(
+    record: BucketRecord, layout: BucketLayout, resolution: int, *, start_ms: int, end_ms: int
+) -> NDArray[np.int64]:
+    """Shape (metrics,): what lies in the whole buckets that touch (start_ms, end_ms].
+
+    Never less than the exact count, and more by at most what lies in the one bucket that `start_ms` cuts. A ring that
+    reaches back less far than `start_ms` counts what it has.
+    """
+    bucket_ms, buckets, _ = layout.resolutions[resolution]
+    newest = record.newest_ms // bucket_ms
+    first = max(start_ms // bucket_ms, newest - buckets + 1, 0)
+    last = min(end_ms // bucket_ms, newest)
+    if last < first:
+        return np.zeros(len(layout.metrics), dtype=np.int64)
+    return np.asarray(_ring(record, layout, resolution)[:, np.arange(first, last + 1) % buckets].sum(axis=1))
+
+
+def decayed_count(record: BucketRecord, layout: BucketLayout, resolution: int, *, now_ms: int) -> NDArray[np.float64]:
+    """Shape (metrics,): the sum of 2^(-age / half-life); events older than the ring are left out.
+
+    With 8 half-lives in the ring each of those would have weighed less than 1/128.
+    """
+    half_life_ms, buckets, _ = layout.resolutions[resolution]
+    newest = record.newest_ms // half_life_ms
+    numbers = np.arange(max(newest - buckets + 1, 0), newest + 1)
+    weights = np.exp2(numbers - now_ms / half_life_ms) / WEIGHT_SCALE
+    return np.asarray(_ring(record, layout, resolution)[:, numbers % buckets] @ weights, dtype=np.float64)
+
+
+def _ring(record: BucketRecord, layout: BucketLayout, resolution: int) -> NDArray[np.int64]:
+    first = sum(other.buckets for other in layout.resolutions[:resolution])
+    return record.cells[:, first : first + layout.resolutions[resolution].buckets]
+
+
+_jit: Any = numba.njit(cache=True)
+_fast: Any = numba.njit(cache=True, inline="always")
+
+
+@_jit
+def _decode(buffer: Any, at: int, cells: Any) -> int:
+    """Fill `cells` from the record at `at`; returns its newest event time."""
+    cells[:] = 0
+    bitmap_bytes = (len(cells) + 7) // 8
+    bitmap_at = at + _MASK_AT + (bitmap_bytes + 7) // 8
+    value_at = bitmap_at
+    for i in range(bitmap_bytes):
+        value_at += (buffer[at + _MASK_AT + i // 8] >> (i % 8)) & 1
+    for i in range(bitmap_bytes):
+        if not (buffer[at + _MASK_AT + i // 8] >> (i % 8)) & 1:
+            continue
+        bits = buffer[bitmap_at]
+        bitmap_at += 1
+        for bit in range(8):
+            if not (bits >> bit) & 1:
+                continue
+            value, shift = 0, 0
+            while buffer[value_at] & 0x80:
+                value |= (int(buffer[value_at]) & 0x7F) << shift
+                shift += 7
+                value_at += 1
+            cells[8 * i + bit] = value | int(buffer[value_at]) << shift
+            value_at += 1
+    return int(read_le(buffer, at + HEADER_BYTES, 6))
+
+
+@_fast
+def _encode(out: Any, cells: Any, newest_ms: int, layout_number: int) -> int:
+    """Write all but position and log id; returns the record's size."""
+    bitmap_bytes = (len(cells) + 7) // 8
+    bitmap_at = _MASK_AT + (bitmap_bytes + 7) // 8
+    out[GUARD_BYTES], out[GUARD_BYTES + 1], out[GUARD_BYTES + 2], out[GUARD_BYTES + 3] = VERSION, layout_number, 0, 0
+    write_le(out, HEADER_BYTES, 6, newest_ms)
+    out[_MASK_AT:bitmap_at] = 0
+    for i in range(bitmap_bytes):
+        bits = 0
+        for cell in range(8 * i, min(8 * i + 8, len(cells))):
+            if cells[cell]:
+                bits |= 1 << (cell % 8)
+        if bits:
+            out[_MASK_AT + i // 8] |= 1 << (i % 8)
+            out[bitmap_at] = bits
+            bitmap_at += 1
+    at = bitmap_at
+    for value in cells:
+        while value >= 0x80:
+            out[at] = (value & 0x7F) | 0x80
+            value >>= 7
+            at += 1
+        if value:
+            out[at] = value
+            at += 1
+    return at
+
+
+@_fast
+def _advance(cells: Any, resolutions: Any, metrics: int, from_ms: int, to_ms: int) -> None:
+    """Empty the buckets that fall out of the rings when the newest event time goes on."""
+    width = len(cells) // metrics
+    first = 0
+    for r in range(len(resolutions)):
+        bucket_ms, buckets = resolutions[r, 0], resolutions[r, 1]
+        newest = to_ms // bucket_ms
+        for number in range(max(from_ms // bucket_ms, newest - buckets) + 1, newest + 1):
+            for metric in range(metrics):
+                cells[metric * width + first + number % buckets] = 0
+        first += buckets
+
+
+@_fast
+def _add(cells: Any, resolutions: Any, at: int, newest_ms: int, time_ms: int, amount: int) -> None:
+    """Count `amount` at `time_ms` in the rings of the metric whose cells begin at `at`."""
+    for r in range(len(resolutions)):
+        bucket_ms, buckets = resolutions[r, 0], resolutions[r, 1]
+        number = time_ms // bucket_ms
+        if number > newest_ms // bucket_ms - buckets:
+            weight = 1
+            if resolutions[r, 2]:
+                weight = int(np.rint(2.0 ** ((time_ms - number * bucket_ms) / bucket_ms) * WEIGHT_SCALE))
+            cells[at + number % buckets] += amount * weight
+        at += buckets
+
+
+@_jit
+def _apply(
+    stored: Any,
+    offsets: Any,
+    touches: Any,
+    starts: Any,
+    log_id: Any,
+    layout_number: int,
+    resolutions: Any,
+    cells: Any,
+    out: Any,
+    ends: Any,
+) -> None:
+    width = resolutions[:, 1].sum()
+    metrics = len(cells) // width
+    end = 0
+    for row in range(len(starts) - 1):
+        major, minor_index, newest_ms = -1, -1, 0
+        if offsets[row + 1] > offsets[row]:
+            major, minor_index = read_u64_be(stored, offsets[row]), read_u64_be(stored, offsets[row] + 8)
+            newest_ms = _decode(stored, offsets[row], cells)
+        else:
+            cells[:] = 0
+        applied = -1
+        for i in range(starts[row], starts[row + 1]):
+            touch = touches[i]
+            if is_applied(touch[1], touch[2], major, minor_index):
+                continue
+            applied = i
+            if touch[3] > newest_ms:
+                _advance(cells, resolutions, metrics, newest_ms, touch[3])
+                newest_ms = touch[3]
+            _add(cells, resolutions, touch[4] * width, newest_ms, touch[3], touch[5])
+        if applied < 0:
+            ends[row] = end
+            continue
+        record = out[end:]
+        write_u64_be(record, 0, touches[applied, 1])
+        write_u64_be(record, 8, touches[applied, 2])
+        record[16:24] = log_id
+        end += _encode(record, cells, newest_ms, layout_number)
+        ends[row] = end

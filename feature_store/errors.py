@@ -1,0 +1,45 @@
+"""The ways the feature store fails, and whose fault each is.
+
+FeatureStoreError
+├── StoreUnavailableError   our fault: the store does not answer in time; workers wait, the API takes a lower rung
+├── StoreChangedError       the store was restarted, wiped or rebuilt: what was cached of it is void, read again
+├── StoreConflictError      another writer kept getting ahead; the batch is taken again after a pause
+├── StoreMismatchError      an operator's matter: the records belong to another log; names both and the command
+├── RecordFormatError       an operator's matter: a record of another version; names both and the command
+└── EventRefusedError       the sender's fault: this event cannot be applied; it goes to `events-rejected`
+"""
+
+
+class FeatureStoreError(Exception):
+    """Root of everything `feature_store` raises on purpose."""
+
+
+class StoreUnavailableError(FeatureStoreError):
+    """The online store does not answer within the time the caller gave."""
+
+
+class StoreChangedError(FeatureStoreError):
+    """The online store is not the one that was read from: restarted, wiped or rebuilt since."""
+
+
+class StoreConflictError(FeatureStoreError):
+    """The compare-and-set of a record kept failing although it was read again each time."""
+
+
+class StoreMismatchError(FeatureStoreError):
+    """The online store holds the records of another log than the topic's."""
+
+
+class RecordFormatError(FeatureStoreError):
+    """A stored record has a version or a layout that this release does not read."""
+
+
+class EventRefusedError(FeatureStoreError):
+    """An event that passed the collector and still cannot be applied."""
+
+    def __init__(self, code: str, *, wanted: str, got: str, next_step: str) -> None:
+        super().__init__(f"{code}: wanted {wanted}; got {got}; {next_step}")
+        self.code = code
+        self.wanted = wanted
+        self.got = got
+        self.next_step = next_step

@@ -1,0 +1,42 @@
+"""What is counted for an item, a placement, the event names and the worker's own freshness, and how finely."""
+
+from typing import Final, get_args
+
+from feature_store.bucket_record import BucketLayout, Resolution
+from feature_store.record_header import LAYOUT_EVENT_KINDS, LAYOUT_FRESHNESS, LAYOUT_ITEM, LAYOUT_PLACEMENT
+from ingest.events import EventName
+
+SECOND_MS: Final = 1_000
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+HALF_LIFE_MS: Final = 7 * DAY_MS
+
+# A window of n buckets touches n + 1 of them. Two hours of minutes, so that an hour can be held against the one before.
+_TWO_HOURS = Resolution(MINUTE_MS, 121)
+_DAY = Resolution(HOUR_MS, 25)
+BY_MINUTE: Final = 0
+BY_HOUR: Final = 1
+DECAYED: Final = 2
+"""Places of the resolutions in the layouts below."""
+
+ITEM = BucketLayout(
+    LAYOUT_ITEM, ("view", "add", "purchase"), (_TWO_HOURS, _DAY, Resolution(HALF_LIFE_MS, 8, weighted=True))
+)
+ITEM_METRIC_OF_EVENT: Final = {"view_item": 0, "add_to_cart": 1, "purchase": 2}
+
+PLACEMENT = BucketLayout(LAYOUT_PLACEMENT, ("shown", "clicked"), (_TWO_HOURS, _DAY))
+PLACEMENT_METRIC_OF_EVENT: Final = {"view_item_list": 0, "select_item": 1}
+
+EVENT_KINDS = BucketLayout(
+    LAYOUT_EVENT_KINDS, tuple(get_args(EventName)), (Resolution(SECOND_MS, 121), Resolution(MINUTE_MS, 61))
+)
+BY_SECOND: Final = 0
+KINDS_BY_MINUTE: Final = 1
+
+FRESHNESS_BINS: Final = 40
+FRESHNESS_BINS_PER_DOUBLING: Final = 2
+"""Bin b holds 2^(b/2) to 2^((b+1)/2) ms; the last one everything above 12 minutes."""
+FRESHNESS = BucketLayout(
+    LAYOUT_FRESHNESS, tuple(f"bin_{b}" for b in range(FRESHNESS_BINS)), (Resolution(10 * SECOND_MS, 31),)
+)

@@ -1,0 +1,63 @@
+#!lua name=afterclick
+
+-- Write many records, each only if its first 24 bytes (position and log id) are still those that were read.
+-- KEYS: generation key, then a checkpoint key per partition, then the records' keys.
+-- ARGV: generation, run id, how many partitions, '1' to write although a partition is still being read again,
+--       then per record: the bytes read ('' for none), the new record, its time to live in ms.
+-- Returns the 1-based places of those that were not written.
+local function write_records(keys, args)
+  if server.call('GET', keys[1]) ~= args[1] then
+    return server.error_reply('CHANGED the online store was wiped or rebuilt')
+  end
+  local partitions = tonumber(args[3])
+  if args[4] ~= '1' then
+    for i = 2, partitions + 1 do
+      if server.call('GETRANGE', keys[i], 0, #args[2] - 1) ~= args[2] then
+        return server.error_reply('BEHIND a partition must be read again first')
+      end
+    end
+  end
+  local failed = {}
+  local count = #keys - partitions - 1
+  for i = 1, count do
+    local key = keys[partitions + 1 + i]
+    local at = 2 + 3 * i
+    if server.call('GETRANGE', key, 0, 23) == args[at] then
+      server.call('SET', key, args[at + 1], 'PX', args[at + 2])
+    else
+      failed[#failed + 1] = i
+    end
+  end
+  return failed
+end
+
+-- Give each id its index, for ever: the place of the id in the list; index 0 is no item.
+-- KEYS: list, hash, generation key. ARGV: generation, the most items allowed, ids. Returns the indexes, 0 beyond that.
+local function intern_items(keys, args)
+  if server.call('GET', keys[3]) ~= args[1] then
+    return server.error_reply('CHANGED the online store was wiped or rebuilt')
+  end
+  local length = server.call('LLEN', keys[1])
+  if length == 0 then
+    length = server.call('RPUSH', keys[1], '')
+  end
+  local most = tonumber(args[2])
+  local indexes = {}
+  for i = 3, #args do
+    local index = server.call('HGET', keys[2], args[i])
+    if index then
+      indexes[i - 2] = tonumber(index)
+    elseif length <= most then
+      server.call('RPUSH', keys[1], args[i])
+      server.call('HSET', keys[2], args[i], length)
+      indexes[i - 2] = length
+      length = length + 1
+    else
+      indexes[i - 2] = 0
+    end
+  end
+  return indexes
+end
+
+server.register_function('afterclick_write', write_records)
+server.register_function('afterclick_intern', intern_items)

@@ -1,0 +1,50 @@
+"""The first 28 bytes of every record: how far in which log it has come, its version and what it is."""
+
+import struct
+
+from feature_store.errors import RecordFormatError, StoreMismatchError
+from ingest.bus.contract import Position
+
+POSITION_BYTES = 16
+LOG_ID_BYTES = 8
+GUARD_BYTES = POSITION_BYTES + LOG_ID_BYTES
+"""What the compare-and-set compares: position and log id."""
+HEADER_BYTES = 28
+VERSION = 1
+
+LAYOUT_VISITOR = 1
+LAYOUT_ITEM = 2
+LAYOUT_PLACEMENT = 3
+LAYOUT_EVENT_KINDS = 4
+LAYOUT_TOP_ITEMS = 5
+LAYOUT_FRESHNESS = 6
+
+_GUARD = struct.Struct(">QQQ")
+REBUILD = "rebuild the online store with `afterclick rebuild`"
+
+
+def guard_of(record: bytes | None) -> bytes:
+    """Position and log id as the compare-and-set expects them; empty for a record that is not there."""
+    return b"" if record is None else record[:GUARD_BYTES]
+
+
+def position_of(record: bytes) -> Position:
+    """Up to where the record has come in its partition."""
+    return Position.from_bytes(record[:POSITION_BYTES])
+
+
+def check_record(record: bytes, *, layout: int, log_id: int | None = None) -> None:
+    """Refuse by name what cannot be read.
+
+    Raises:
+        RecordFormatError: another version or layout than this code's.
+        StoreMismatchError: `log_id` is given and the record belongs to another log.
+    """
+    if len(record) < HEADER_BYTES or record[GUARD_BYTES] != VERSION or record[GUARD_BYTES + 1] != layout:
+        got = record[GUARD_BYTES : GUARD_BYTES + 2].hex(" ") or "nothing"
+        raise RecordFormatError(
+            f"record: wanted version {VERSION} and layout {layout}; got bytes {got} ({len(record)} bytes); {REBUILD}"
+        )
+    if log_id is not None and int.from_bytes(record[POSITION_BYTES:GUARD_BYTES], "big") != log_id:
+        got_log = record[POSITION_BYTES:GUARD_BYTES].hex()
+        raise StoreMismatchError(f"record: wanted one of log {log_id:016x}; got one of log {got_log}; {REBUILD}")

@@ -1,0 +1,57 @@
+"""Every limit and duration of the room, read once by the composition root: `[feature_store]`."""
+
+from typing import Annotated
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the online store is talked to."""
+
+    connect_ms_max: Positive = 1_000
+    timeout_ms: Positive = 5_000
+    """What a worker waits for one answer; readers bring their own deadline."""
+    inflight_commands_max: Positive = 10_000
+    """Commands sent and not yet answered on one connection; beyond it callers are told the store is unavailable."""
+    reconnect_pause_ms: Positive = 100
+    """After a failed connection the next tries fail at once for this long, so that no request queues up behind one."""
+    records_per_call_max: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 250
+    """Records in one compare-and-set call: about 1 ms of the store's only thread, which readers wait for."""
+    keys_per_read_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
+    items_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000_000)] = 5_000_000
+    """Items that get an index; later ones are counted, kept nowhere, and never suggested."""
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the worker holds and how long it waits."""
+
+    batch_events_max: Positive = 2_000
+    receive_wait_ms: Positive = 200
+    cache_records_max: Positive = 40_000
+    """Records kept in memory between batches, over all partitions; about 1 kB each."""
+    item_cache_max: Positive = 1_000_000
+    """Item ids whose index is kept in memory."""
+    placements_max: Positive = 1_000
+    """Placement names that get records of their own; all later ones share "(other)"."""
+    conflict_retries_max: Positive = 8
+    backoff_ms_min: Positive = 20
+    backoff_ms_max: Positive = 2_000
+    future_ms_max: NotNegative = 3_600_000
+    """An event further ahead of its acceptance is refused: it would push everything else out of the windows."""
+    visitor_ttl_ms: Positive = 30 * 86_400_000
+    item_ttl_ms: Positive = 60 * 86_400_000
+    """Eight half-lives and a bit: after it nothing is left of what the record held."""
+    store_loss_window_ms: Positive = 60_000
+    """How far a store may have fallen back when it is restarted or a replica is promoted."""
+    checkpoint_ms: Positive = 1_000
+    catch_up_lease_ms: Positive = 15_000
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The room's settings."""
+
+    store: StoreSettings = StoreSettings()
+    worker: WorkerSettings = WorkerSettings()
