@@ -52,7 +52,8 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
 class Ranked(msgspec.Struct, frozen=True):
     """What the recommender answers; the API adds id, placement and time to it.
 
-    `degraded`: None, or why a cheaper rung answered ("budget", "store-unavailable", "no-model", "no-history", "no-data").
+    `degraded`: None, or why a cheaper rung answered ("budget", "store-unavailable", "no-model", "no-history",
+        "no-data").
     """
 
     items: tuple[Suggestion, ...]

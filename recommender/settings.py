@@ -26,10 +26,12 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     items_max: Positive = 1_000_000
     """Rows of the model; newcomers beyond are counted and left out."""
-    visitors_max: Positive = 200_000
+    visitors_max: Positive = 100_000
     """Visitors whose open session is known; the one longest silent is forgotten first."""
     sessions_max: Annotated[int, msgspec.Meta(ge=100, le=20_000_000)] = 100_000
-    """Newest sessions that are kept for refits and neighbours."""
+    """Newest sessions in which neighbours are looked for."""
+    interactions_max: Annotated[int, msgspec.Meta(ge=1_000, le=1_000_000_000)] = 1_000_000
+    """Newest events a refit learns from; 21 bytes each."""
     session_idle_ms: Positive = 1_800_000
     """A pause that ends a session."""
     visitor_events_per_hour_max: Positive = 300
@@ -38,6 +40,8 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often what changed is published."""
     receive_entries_max: Positive = 5_000
     """Events taken from the bus at once."""
+    publish_pending_max: Positive = 2_000
+    """Deltas waiting for the bus; beyond it no more events are read."""
     snapshot_ms: Annotated[int, msgspec.Meta(ge=100)] = 60_000
     """How often the state is written down; only then are its events acknowledged."""
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
@@ -54,7 +58,7 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fit_ms_max: Positive = 3_600_000
     """A fit that takes longer is ended and counted as failed."""
     fit_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
-    factors: Annotated[int, msgspec.Meta(ge=8, le=512)] = 64
+    factors: Annotated[int, msgspec.Meta(ge=8, le=512)] = 128
     iterations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 12
-    regularization: Annotated[float, msgspec.Meta(gt=0)] = 0.01
+    regularization: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     alpha: Annotated[float, msgspec.Meta(gt=0)] = 100.0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from prometheus_client import Counter
 
 from recommender.errors import SnapshotRefusedError
+from recommender.model_parameters import ModelParameters
 
 SUFFIX = ".snapshot"
 _MAGIC = b"AFTERCLICK-MODEL1"
@@ -33,9 +34,9 @@ class SnapshotMeta(msgspec.Struct, frozen=True):
         made_at_ms: Unix milliseconds.
         events_log_id, events_positions: the log `events` and, per partition, the last position included, as
             `str(Position)`.
-        model_log_id, model_position: the log `model` and the last entry whose effect is included (None: none yet).
-        parameters: of the models, as they were trained and as they must be served.
-        metrics: what is known of its quality.
+        model_log_id, model_position: the log `model` and an entry before every delta not included (None: its begin).
+        sequence: the last delta of the version whose effect is included.
+        parameters: of the models, as they were trained and must be served.
     """
 
     version: str
@@ -45,8 +46,8 @@ class SnapshotMeta(msgspec.Struct, frozen=True):
     events_positions: dict[int, str]
     model_log_id: int
     model_position: str | None
-    parameters: dict[str, float | int | str] = {}
-    metrics: dict[str, float] = {}
+    sequence: int = 0
+    parameters: ModelParameters = ModelParameters()
 
 
 class Snapshot(msgspec.Struct, frozen=True):

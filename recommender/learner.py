@@ -1,0 +1,215 @@
+"""Follow `events`, learn from each, tell the replicas, write the state down, and refit in the background."""
+
+import asyncio
+import calendar
+import contextlib
+import fcntl
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from ingest.bus.contract import Bus
+from ingest.dedup import DeduplicatedSubscription, subscribe_deduplicated
+from ingest.errors import BusUnavailableError
+from ingest.settings import DedupSettings
+from ingest.topics import EVENTS, MODEL
+from recommender.kernels import compile_all
+from recommender.learner_archive import learn_archive
+from recommender.learner_checkpoints import Checkpoints, Logs
+from recommender.learner_refits import Refits
+from recommender.learner_state import LearnerState
+from recommender.learner_teaching import publish_learnt
+from recommender.model_publisher import ModelPublisher
+from recommender.settings import LearnerSettings
+from recommender.snapshot import Snapshot, newest_snapshot
+
+SUBSCRIPTION = "learner"
+
+_RETRY_S = 0.2
+_LOCK_POLL_S = 0.2
+_STOP_FLUSH_S = 2.0
+
+_bus_lost = Counter("afterclick_recommender_learner_bus_lost_total", "Times the learner found the bus unavailable")
+_held_back = Counter(
+    "afterclick_recommender_learner_held_back_total", "Times the learner took no events because too many deltas waited"
+)
+_behind = Gauge(
+    "afterclick_recommender_learner_behind_seconds",
+    "Age of the newest event when it was learnt",
+    multiprocess_mode="max",
+)
+_log = structlog.get_logger(__name__)
+
+
+async def run_learner(
+    bus: Bus,
+    settings: LearnerSettings,
+    stop: asyncio.Event,
+    *,
+    model_dir: Path,
+    archive_dir: Path,
+    dedup: DedupSettings | None = None,
+    clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> None:
+    """Learn until `stop`, then write the state down and return. Killed at any instant, the next start loses nothing.
+
+    A second learner on the same `model_dir` waits until the first is gone: that is the standby.
+
+    Raises:
+        OSError: the model folder cannot be written.
+    """
+    async with _sole_learner(model_dir, stop) as alone:
+        if not alone:
+            return
+        await asyncio.to_thread(compile_all)
+        logs = Logs(await bus.log_id(EVENTS), await bus.log_id(MODEL))
+        snapshot = await asyncio.to_thread(_snapshot_of_this_log, model_dir, logs)
+        state = LearnerState(
+            settings, version_at(clock(), after=snapshot.meta.version if snapshot is not None else None), snapshot
+        )
+        if snapshot is None:
+            partitions = await bus.partitions(EVENTS)
+            await learn_archive(state, archive_dir, partitions=partitions, log_id=logs.events, stop=stop)
+        subscription = await subscribe_deduplicated(bus, EVENTS, SUBSCRIPTION, settings=dedup or DedupSettings())
+        publisher = ModelPublisher(bus, pending_max=settings.publish_pending_max)
+        learner = _Learner(subscription, publisher, state, settings, model_dir, logs, clock)
+        try:
+            await learner.run(stop)
+        finally:
+            await subscription.close()
+
+
+def version_at(now_ms: int, *, after: str | None) -> str:
+    """A version made now: names sort by time, and after the version that was, whatever the clock did."""
+    if after is not None:
+        now_ms = max(now_ms, _time_of(after) + 1)
+    seconds, ms = divmod(now_ms, 1000)
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds)) + f".{ms:03d}Z"
+
+
+class _Learner:
+    """One life of the learner, from a state to the next."""
+
+    def __init__(
+        self,
+        subscription: DeduplicatedSubscription,
+        publisher: ModelPublisher,
+        state: LearnerState,
+        settings: LearnerSettings,
+        model_dir: Path,
+        logs: Logs,
+        clock: Callable[[], int],
+    ) -> None:
+        self._subscription = subscription
+        self._publisher = publisher
+        self._state = state
+        self._settings = settings
+        self._clock = clock
+        self._checkpoints = Checkpoints(model_dir, settings, logs, publisher, subscription)
+        self._refits = Refits(settings, model_dir)
+        self._flushed_s = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await self._catch_up(stop)
+        self._checkpoints.announce(self._state, self._clock())
+        publishing = asyncio.create_task(self._publisher.run())
+        try:
+            while not stop.is_set():
+                if publishing.done():
+                    # It ends only by failing: a snapshot could not be written, and so nothing may be announced.
+                    publishing.result()
+                await self._turn()
+            await self._finish(publishing)
+        finally:
+            await self._refits.cancel()
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+
+    async def _catch_up(self, stop: asyncio.Event) -> None:
+        """Learn what was missed before telling anybody: replicas should not step back in time to a snapshot."""
+        until_s = time.monotonic() + self._settings.catch_up_ms_max / 1000
+        while not stop.is_set() and time.monotonic() < until_s and await self._take():
+            self._state.flush()
+        self._state.flush()
+
+    async def _turn(self) -> None:
+        if self._publisher.full:
+            _held_back.inc()
+            await asyncio.sleep(self._settings.publish_ms / 1000)
+            return
+        await self._take()
+        # Flushing at most every `publish_ms` packs a busy shop's events; a single click in a quiet one goes at once.
+        if time.monotonic() - self._flushed_s >= self._settings.publish_ms / 1000:
+            self._flush()
+            vectors = self._refits.turn(self._state)
+            if vectors is not None:
+                self._state.model.version = version_at(self._clock(), after=self._state.model.version)
+                self._checkpoints.announce(self._state, self._clock())
+        await self._checkpoints.turn(self._state, self._clock())
+
+    async def _take(self) -> int:
+        """Take what is at hand; how many deliveries there were."""
+        try:
+            received = await self._subscription.receive(
+                wait_ms=self._settings.publish_ms, entries_max=self._settings.receive_entries_max
+            )
+        except BusUnavailableError as error:
+            _bus_lost.inc()
+            _log.warning("bus unavailable; trying again", reason=str(error))
+            await asyncio.sleep(_RETRY_S)
+            return 0
+        for deduplicated in received:
+            self._state.take(deduplicated)
+            self._checkpoints.taken(deduplicated.delivery)
+        if received:
+            _behind.set(max(0.0, (self._clock() - received[-1].delivery.accepted_at_ms) / 1000))
+        return len(received)
+
+    def _flush(self) -> None:
+        self._flushed_s = time.monotonic()
+        publish_learnt(self._state, self._publisher, self._clock())
+
+    async def _finish(self, publishing: "asyncio.Task[None]") -> None:
+        self._flush()
+        # A bus that is down must not hold up the end: what it lacks, the next life publishes as a snapshot.
+        await self._publisher.drained(publishing, within_s=_STOP_FLUSH_S)
+        await self._checkpoints.write_now(self._state, self._clock())
+
+
+def _snapshot_of_this_log(model_dir: Path, logs: Logs) -> Snapshot | None:
+    snapshot = newest_snapshot(model_dir)
+    if snapshot is not None and snapshot.meta.events_log_id != logs.events:
+        _log.warning(
+            "snapshot refused: it is of another log, whose positions mean nothing here; learning anew from the archive",
+            version=snapshot.meta.version,
+            wanted_log=f"{logs.events:016x}",
+            got_log=f"{snapshot.meta.events_log_id:016x}",
+        )
+        return None
+    return snapshot
+
+
+def _time_of(version: str) -> int:
+    try:
+        return calendar.timegm(time.strptime(version[:15], "%Y%m%dT%H%M%S")) * 1000 + int(version[16:19])
+    except ValueError:
+        return 0
+
+
+@contextlib.asynccontextmanager
+async def _sole_learner(model_dir: Path, stop: asyncio.Event) -> AsyncIterator[bool]:
+    """Hold the folder's lock; False when `stop` came first."""
+    await asyncio.to_thread(model_dir.mkdir, parents=True, exist_ok=True)
+    with (model_dir / "learner.lock").open("w") as lock:
+        while not stop.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(_LOCK_POLL_S)
+                continue
+            yield True
+            return
+        yield False

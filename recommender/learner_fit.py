@@ -1,0 +1,126 @@
+"""Fit iALS in a process of its own, at the lowest priority, so that learning and answering go on undisturbed."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from prometheus_client import Counter, Gauge
+
+from recommender.models.ials import IalsParameters, fit_ials, session_matrix
+from recommender.models.protocol import Events
+
+_NICE = 19
+_PR_SET_PDEATHSIG = 1
+
+_fits = Counter("afterclick_recommender_fits_total", "Fits of the factors, by outcome", ["outcome"])
+_fit_seconds = Gauge(
+    "afterclick_recommender_fit_seconds", "How long the newest fit took", multiprocess_mode="mostrecent"
+)
+_log = structlog.get_logger(__name__)
+
+
+class FitJob(msgspec.Struct, frozen=True):
+    """What a fit needs.
+
+    `start`: shape (k, f), the factors at hand of the first k <= `items` rows, to begin with; None: begin anew.
+    """
+
+    events: Events
+    items: int
+    parameters: IalsParameters
+    start: NDArray[np.float32] | None
+    threads: int
+
+
+async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> NDArray[np.float32] | None:
+    """Shape (job.items, f): the fitted item vectors; None when the fit failed or took too long, counted and logged.
+
+    `folder`: where the job lies while it runs.
+    """
+    started_s = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="fit-", dir=folder) as aside:
+        await asyncio.to_thread(_write_job, Path(aside), job)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "recommender.learner_fit", aside, str(os.getpid()), stderr=asyncio.subprocess.PIPE
+        )
+        try:
+            async with asyncio.timeout(ms_max / 1000):
+                _, errors = await process.communicate()
+        except TimeoutError:
+            _fits.labels("too_long").inc()
+            _log.warning("fit ended: it took too long", limit_ms=ms_max)
+            return None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            _fits.labels("failed").inc()
+            _log.warning("fit failed", code=process.returncode, errors=errors.decode(errors="replace")[-2000:])
+            return None
+        vectors: NDArray[np.float32] = await asyncio.to_thread(np.load, Path(aside) / "vectors.npy")
+    if not np.isfinite(vectors).all():
+        _fits.labels("not_finite").inc()
+        return None
+    _fits.labels("done").inc()
+    _fit_seconds.set(time.perf_counter() - started_s)
+    return vectors
+
+
+def _write_job(folder: Path, job: FitJob) -> None:
+    arrays = dict(job.events._asdict())
+    if job.start is not None:
+        arrays["start"] = job.start
+    np.savez(folder / "job.npz", **arrays)
+    settings = {"parameters": msgspec.structs.asdict(job.parameters), "items": job.items, "threads": job.threads}
+    (folder / "job.json").write_bytes(msgspec.json.encode(settings))
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    parameters: IalsParameters
+    items: int
+    threads: int
+
+
+def _fit(folder: Path) -> None:
+    settings = msgspec.json.decode((folder / "job.json").read_bytes(), type=_Settings)
+    with np.load(folder / "job.npz") as arrays:
+        events = Events(*(arrays[name] for name in Events._fields))
+        start = _padded(arrays["start"], settings) if "start" in arrays else None
+    matrix = session_matrix(events, items=settings.items)
+    fit = fit_ials(matrix, settings.parameters, threads=settings.threads, start=start)
+    np.save(folder / "vectors.npy", fit.item_vectors)
+
+
+def _padded(start: NDArray[np.float32], settings: _Settings) -> NDArray[np.float32]:
+    """Small random vectors for the items that have none: from zero, one would only be found by its neighbours."""
+    random = np.random.default_rng(settings.parameters.seed)
+    padded = ((random.random((settings.items, start.shape[1]), np.float32)) - 0.5) * np.float32(0.01)
+    known = np.flatnonzero(start.any(axis=1))
+    padded[known] = start[known]
+    return padded
+
+
+def _yield_to_all_others(parent: int) -> None:
+    """Lowest priority, and gone with the learner: a fit nobody waits for must not eat a core for minutes."""
+    os.nice(_NICE)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    _yield_to_all_others(int(sys.argv[2]))
+    _fit(Path(sys.argv[1]))

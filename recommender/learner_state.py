@@ -1,0 +1,151 @@
+"""All that the learner knows: the model, who is browsing, what a refit learns from, and how far each log was read."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Counter, Gauge
+
+from feature_store.kinds import KIND_OF_EVENT
+from ingest.bus.contract import Position
+from ingest.dedup import Deduplicated
+from ingest.events import Event
+from recommender.learner_interactions import Interactions
+from recommender.learner_sessions import Sessionizer
+from recommender.live_model import LiveModel, block_of
+from recommender.model_parameters import parameters_of
+from recommender.models.protocol import KIND_WEIGHT, Events
+from recommender.settings import LearnerSettings
+from recommender.snapshot import Snapshot
+
+LEARNER_BLOCKS = ("visitors", "interactions")
+"""Blocks of a snapshot that only a learner needs; replicas load it without them."""
+
+# Beyond any calendar, and still far from overflowing the arrays: the log may have other writers than the collector.
+_TIME_MS_END = 1 << 52
+
+_learnt = Counter("afterclick_recommender_events_learnt_total", "Item events learnt from")
+_items_refused = Counter(
+    "afterclick_recommender_items_refused_total", "Events left out because the model has as many items as it may"
+)
+_items = Gauge("afterclick_recommender_items", "Items the learner knows", multiprocess_mode="max")
+
+
+class Learnt(NamedTuple):
+    """What one flush taught: the events, and the items that are new with them, in the rows from `first_row` on."""
+
+    events: Events
+    first_row: int
+    item_ids: tuple[str, ...]
+    newest_event_ms: int
+
+
+class LearnerState:
+    """A function of the log up to `positions`; takes deliveries, hands out what they taught.
+
+    Attributes:
+        model: the version that is served.
+        positions: by partition of `events`, the last position whose effect is in.
+        interactions: what a refit learns from.
+    """
+
+    def __init__(self, settings: LearnerSettings, version: str, snapshot: Snapshot | None = None) -> None:
+        self._settings = settings
+        self._sessionizer = Sessionizer(
+            visitors_max=settings.visitors_max,
+            idle_ms=settings.session_idle_ms,
+            hourly_max=settings.visitor_events_per_hour_max,
+        )
+        self.interactions = Interactions(settings.interactions_max)
+        self.positions: dict[int, Position] = {}
+        if snapshot is None:
+            self.model = LiveModel(version, parameters_of(settings))
+        else:
+            self.model = LiveModel.from_snapshot(snapshot)
+            self._sessionizer.load(block_of(snapshot.arrays, "visitors"))
+            self.interactions.load(block_of(snapshot.arrays, "interactions"))
+            self.positions = {key: Position.parse(text) for key, text in snapshot.meta.events_positions.items()}
+        self.model.version = version
+        self.model.sequence = 0
+        self._flushed_items = len(self.model.items)
+        self._newest_event_ms = 0
+        self._waiting: list[tuple[int, int, int, int]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Item events taken and not flushed."""
+        return len(self._waiting)
+
+    @property
+    def unflushed_items(self) -> int:
+        """New items since the last flush."""
+        return len(self.model.items) - self._flushed_items
+
+    def take(self, deduplicated: Deduplicated, *, positions_count: bool = True) -> None:
+        """Take a delivery in; what is at or before its partition's position is skipped.
+
+        `positions_count`: False for events of another log, whose positions say nothing here.
+        """
+        delivery = deduplicated.delivery
+        known = self.positions.get(delivery.partition) if positions_count else None
+        if known is not None and delivery.last <= known:
+            return
+        for entry, event in zip(deduplicated.entries, deduplicated.events, strict=True):
+            if known is None or entry.position > known:
+                self._take_event(entry.key, event)
+        self._newest_event_ms = max(self._newest_event_ms, delivery.accepted_at_ms)
+        if positions_count:
+            self.positions[delivery.partition] = delivery.last
+
+    def flush(self) -> Learnt:
+        """Learn what was taken since the last flush, and say what it was."""
+        columns = np.array(self._waiting, np.int64).reshape(len(self._waiting), 4)
+        self._waiting.clear()
+        events = Events(
+            np.ascontiguousarray(columns[:, 0]),
+            columns[:, 1].astype(np.int32),
+            columns[:, 2].astype(np.uint8),
+            np.ascontiguousarray(columns[:, 3]),
+        )
+        first_row = self._flushed_items
+        item_ids = tuple(self.model.items.ids[first_row:])
+        self._flushed_items = len(self.model.items)
+        self.model.learn(events)
+        self.interactions.append(events)
+        _learnt.inc(len(events.rows))
+        _items.set(self._flushed_items)
+        return Learnt(events, first_row, item_ids, self._newest_event_ms)
+
+    def adopt_factors(self, vectors: NDArray[np.float32], *, since: int) -> None:
+        """Serve from a fit of the interactions before the `since`-th; those after it are applied again."""
+        self.model.replace_factors(vectors)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of everything, named as in a snapshot. Nothing may be waiting."""
+        own: Mapping[str, Mapping[str, NDArray[Any]]] = {
+            "visitors": self._sessionizer.state(),
+            "interactions": self.interactions.state(),
+        }
+        named = {f"{block}.{name}": array for block, arrays in own.items() for name, array in arrays.items()}
+        return {**self.model.arrays(), **named}
+
+    def _take_event(self, visitor_key: bytes, event: Event) -> None:
+        kind = KIND_OF_EVENT.get(event.event)
+        if kind is None or not KIND_WEIGHT[kind] or not 0 <= event.time_ms < _TIME_MS_END:
+            return
+        for item in event.items:
+            row = self._row(item.item_id)
+            if row is None:
+                continue
+            session = self._sessionizer.session(visitor_key, event.time_ms)
+            if session is not None:
+                self._waiting.append((session, row, kind, event.time_ms))
+
+    def _row(self, item_id: str) -> int | None:
+        items = self.model.items
+        row = items.row(item_id)
+        if row is not None or len(items) < self._settings.items_max:
+            return items.add(item_id) if row is None else row
+        _items_refused.inc()
+        return None
