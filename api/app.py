@@ -75,7 +75,7 @@ class Services:
 
     Attributes:
         accept: the collector's `accept`.
-        read_history: the latest events of a visitor key, from the online store; it may raise `store_errors`.
+        read_history: the latest events of a visitor key, from the online store; may raise a `FeatureStoreError`.
         rank: the recommender.
         catalog: the table; its `set_available` is the recommender's.
         checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
@@ -91,7 +91,6 @@ class Services:
     bus: Bus
     keys: Keys
     snippet: bytes
-    store_errors: tuple[type[Exception], ...] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     background: Sequence[Background] = ()
@@ -138,7 +137,6 @@ def _suggestions(
 ) -> Suggestions:
     guard = StoreGuard(
         services.read_history,
-        errors=services.store_errors,
         failures_max=settings.store_failures_max,
         retry_ms=settings.store_retry_ms,
     )

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from prometheus_client import Counter
 
 from api.errors import OverloadedError
+from feature_store.errors import FeatureStoreError
 from recommender.history import EMPTY_HISTORY, History
 
 ReadHistory = Callable[[bytes], Awaitable[History]]
-"""The latest events of a visitor key, one round trip; may fail with any of `StoreGuard`'s errors."""
+"""The latest events of a visitor key, one round trip; may fail with a `FeatureStoreError`."""
 
 _SHED = Counter("afterclick_api_shed_total", "Requests refused with 503 under overload, by reason", ["reason"])
 _STORE_FAILED = Counter("afterclick_api_store_reads_failed_total", "Visitor records not read, by reason", ["reason"])
@@ -69,11 +70,8 @@ class StoreGuard:
     into that wait would pile up.
     """
 
-    def __init__(
-        self, read: ReadHistory, *, errors: tuple[type[Exception], ...], failures_max: int, retry_ms: int
-    ) -> None:
+    def __init__(self, read: ReadHistory, *, failures_max: int, retry_ms: int) -> None:
         self._read = read
-        self._errors: tuple[type[Exception], ...] = (TimeoutError, OSError, *errors)
         self._failures_max = failures_max
         self._retry_s = retry_ms / 1000
         self._failures = 0
@@ -90,7 +88,7 @@ class StoreGuard:
         try:
             async with asyncio.timeout(within_ms / 1000):
                 history = await self._read(visitor_key)
-        except self._errors as error:
+        except (TimeoutError, OSError, FeatureStoreError) as error:
             self._failures += 1
             self._closed_until_s = time.monotonic() + self._retry_s
             _STORE_FAILED.labels("timeout" if isinstance(error, TimeoutError) else "error").inc()

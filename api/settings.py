@@ -42,6 +42,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         snippet_max_age_s: how long a browser may keep `/snippet.js` without asking.
         preflight_max_age_s: how long a browser may keep what a preflight said.
         session_max_age_s: how long a login at the dashboard lasts.
+        connections_max: open connections of one process; one more is told 503 and closed.
+        keep_alive_s: how long an idle connection is kept.
+        drain_notice_ms: how long readiness says 503 before connections are refused; a load balancer's probe interval.
         drain_s_max: how long requests under way may take to finish after SIGTERM.
     """
 
@@ -65,6 +68,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snippet_max_age_s: NonNegative = 300
     preflight_max_age_s: NonNegative = 3_600
     session_max_age_s: Positive = 43_200
+    connections_max: Positive = 4_096
+    keep_alive_s: Positive = 75
+    drain_notice_ms: NonNegative = 200
     drain_s_max: Positive = 10
 
     @property
