@@ -1,7 +1,7 @@
 """Read the archive: as a table for training, or as the deliveries it was written from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ingest.archive_files import ArchiveFile, archive_files, log_id_of
 from ingest.archive_rows import SCHEMA, ArchivedEvent, events_of
 from ingest.bus.contract import Delivery, Entry, Position, Start
 from ingest.events import encode_event
-from ingest.topics import EVENTS, Topic
+from ingest.topics import EVENTS
 
 _HIVE_SCHEMA = {"date": pl.String, "hour": pl.String}
 
@@ -58,20 +58,6 @@ async def read_archived(
             after = file.last
             for delivery in _deliveries(rows, log_id):
                 yield delivery
-
-
-def archived_below(root: Path) -> Callable[[Topic, int, Start, Position], AsyncIterator[Delivery]]:
-    """`below(topic, partition, start, end)`, with which the embedded bus's `read` begins where it has trimmed.
-
-    Topics without an archive give nothing.
-    """
-
-    async def below(topic: Topic, partition: int, start: Start, end: Position) -> AsyncIterator[Delivery]:
-        if topic.name == EVENTS.name:
-            async for delivery in read_archived(root, partition, start=start, end=end):
-                yield delivery
-
-    return below
 
 
 def _files_between(root: Path, partition: int, after: Position | None, end: Position | None) -> list[ArchiveFile]:
