@@ -9,19 +9,18 @@
   const IDLE_MS = 18e5, SESSION_MS = 864e5, WAIT_MS = 3000, WAIT_EVENTS = 10, QUEUE_EVENTS = 1000;
   // A UTF-16 character is at most 3 bytes of UTF-8: a post stays under 40 kB, a beacon under 64 kB.
   const POST_CHARS = 13e3, BEACON_CHARS = 2e4;
-  const BACKOFF_MS = 3000, BACKOFF_MS_MAX = 18e5, TRIES_MAX = 10, POST_MS = 1e4, ANSWER_MS = 3000;
+  const BACKOFF_MS = 3000, BACKOFF_MS_MAX = 18e5, TRIES_MAX = 10, POST_MS = 1e4, ANSWER_MS = 3000, ORPHAN_MS = 6e4;
   const HOPELESS = [400, 401, 403, 410, 413, 422];
   // What a visitor merely sees may wait for company; what they do is sent at once.
   const PATIENT = ['page_view', 'view_item_list', 'view_promotion'];
   // Names in the visitor's browser: one cookie, and storage keys under one prefix.
-  const COOKIE = 'afterclick_id', PREFIX = 'afterclick.', ID = PREFIX + 'id', USER = PREFIX + 'user';
-  const SESSION = PREFIX + 'session', RETRY = PREFIX + 'retry', QUEUE = PREFIX + 'q.';
+  const COOKIE = 'afterclick_id', PREFIX = 'afterclick.', ID = PREFIX + 'id', USER = PREFIX + 'user',
+    SESSION = PREFIX + 'session', RETRY = PREFIX + 'retry', TAB = PREFIX + 'tab', QUEUE = PREFIX + 'q.';
 
-  const script = document.currentScript;
   const memory = new Map(), reported = new Set(), onTheWay = new Set();
   let filled = new WeakMap(), watched = new WeakMap(), early = [];
   let config, endpoint, level, anonymousId, pageViewId, path, currentItem = '', started;
-  let sequence = 0, patient = 0, timer, timerAt, scanTimer, busy, again;
+  let sequence = 1e6, patient = 0, timer, timerAt, scanTimer, busy, again, tab, gone;
 
   // Nothing we do may reach the shop as an error: every way in goes through this.
   const safely = (act) => function (...args) {
@@ -33,12 +32,12 @@
   const complain = (error) => { if (!config || config.debug) console.warn('afterclick:', error); };
   const later = (act, ms) => setTimeout(safely(act), ms);
   const newId = () => window.crypto && crypto.randomUUID ? crypto.randomUUID()
-    : 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx'.replace(/x/g, () => (Math.random() * 16 | 0).toString(16));
+    : 'x'.repeat(32).replace(/x/g, () => (Math.random() * 16 | 0).toString(16));
   const drop = (count) => { entry.dropped += count; };
 
   // --- Storage that never throws: the browser's where it lets us, else this page's memory.
   const area = () => level === 'full' ? localStorage : level === 'session' && sessionStorage;
-  const attempt = (act) => { try { return act(); } catch (error) { return undefined; } };
+  const attempt = (act) => { try { return act(); } catch {} };
   const read = (key) => memory.get(key) || attempt(() => area().getItem(key));
   const write = (key, text) => { if (!attempt(() => { area().setItem(key, text); return true; })) memory.set(key, text); };
   const erase = (key) => { memory.delete(key); attempt(() => area().removeItem(key)); };
@@ -51,9 +50,10 @@
       (config.cookieDomain ? '; Domain=' + config.cookieDomain : '') + (location.protocol === 'https:' ? '; Secure' : '');
   });
   function remember() {
-    anonymousId = (level === 'full' && attempt(cookie)) || read(ID) || anonymousId || newId();
+    if (level !== 'none') tab = attempt(() => sessionStorage[TAB] = sessionStorage[TAB] || newId()) || newId();
+    anonymousId = level === 'full' && attempt(cookie) || read(ID) || anonymousId || newId();
     if (level === 'full') bake(anonymousId, config.cookieDays || 365);
-    if (level === 'session' || (level === 'full' && attempt(cookie) !== anonymousId)) write(ID, anonymousId);
+    if (level === 'session' || level === 'full' && attempt(cookie) !== anonymousId) write(ID, anonymousId);
   }
   function forget() {
     for (const name of ['localStorage', level === 'none' && 'sessionStorage']) {
@@ -65,7 +65,7 @@
   }
   function consent(wanted, initial) {
     const before = level, forbidden = config.gpc !== false && navigator.globalPrivacyControl;
-    level = !forbidden && ['session', 'full'].includes(wanted) ? wanted : 'none';
+    level = !forbidden && (wanted === 'full' || wanted === 'session') ? wanted : 'none';
     // At init "none" may only mean "not asked yet": what an earlier page was allowed to keep stays until a real no.
     if (level !== 'full' && (!initial || forbidden)) forget();
     remember();
@@ -83,7 +83,7 @@
     if (userId) { write(USER, userId); track('identify'); }
   }
 
-  // --- The queue: one storage key an event, so that tabs never overwrite each other's.
+  // --- The queue: one storage key an event and tab, so that tabs never overwrite each other's.
   function track(name, fields) {
     if (level === 'none') return;
     const now = Date.now();
@@ -92,7 +92,7 @@
       page_view_id: pageViewId, timestamp: now, consent: level, ...fields,
     });
     if (text.length >= POST_CHARS) return drop(1);
-    write(QUEUE + now + '.' + String(++sequence).padStart(6, '0') + newId(), text);
+    write(QUEUE + now + '.' + sequence++ + '.' + tab, text);
     const keys = queued(), excess = keys.length - QUEUE_EVENTS;
     if (excess > 0) { keys.slice(0, excess).forEach(erase); drop(excess); }
     flushIn(PATIENT.includes(name) && ++patient < WAIT_EVENTS ? WAIT_MS : 0);
@@ -107,15 +107,15 @@
   async function flush() {
     if (busy) { again = true; return; }
     busy = true;
-    // One tab sends at a time: what lies in the shared queue leaves once. No locks (plain http): message_id tells twins apart.
-    try { await navigator.locks.request('afterclick', send); } catch (error) { await send().catch(complain); }
+    await send().catch(complain);
     busy = false;
     if (again) { again = false; flushIn(0); }
   }
+  // Each tab sends its own, and what a closed tab left; were two tabs to send the same, message_id would tell.
   function next(chars) {
     const batch = { keys: [], texts: [] };
     for (const key of queued()) {
-      const text = !onTheWay.has(key) && read(key);
+      const [, , at, , owner] = key.split('.'), text = (owner === tab || Date.now() - at > ORPHAN_MS) && !onTheWay.has(key) && read(key);
       if (!text) continue;
       chars -= text.length + 1;
       if (chars < 0) break;
@@ -136,6 +136,8 @@
       if (wait > 0) return flushIn(wait);
       batch.keys.forEach((key) => onTheWay.add(key));
       const reply = await request(address('events'), POST_MS, { method: 'POST', body: bodyOf(batch), keepalive: true }).catch(() => ({}));
+      // Leaving breaks off what is on the way; that says nothing of the collector, so the next page need not wait.
+      if (gone) return;
       batch.keys.forEach((key) => onTheWay.delete(key));
       const hopeless = HOPELESS.includes(reply.status);
       if (!reply.ok && !hopeless) return retryLater(tries, reply.headers && reply.headers.get('Retry-After'));
@@ -164,12 +166,12 @@
   function request(url, ms, options) {
     const limit = new AbortController();
     setTimeout(() => limit.abort(), ms);
-    return fetch(url, { credentials: 'omit', signal: limit.signal, ...options });
+    return fetch(url, { signal: limit.signal, ...options });
   }
 
   // --- Pages and items, also in shops that never reload.
   function page() {
-    pageViewId = newId();
+    if (path) pageViewId = newId();
     path = location.pathname + location.search;
     currentItem = '';
     track('page_view');
@@ -193,8 +195,8 @@
     document.querySelectorAll('[data-afterclick-placement]').forEach(safely(tend));
   }
   function trackItem(name, element, id, fields) {
-    const { afterclickPrice: price, afterclickQuantity: quantity } = element.dataset;
-    track(name, { items: [{ item_id: id, price: +price || undefined, quantity: +quantity || 1 }], currency: config.currency, ...fields });
+    const { afterclickPrice, afterclickQuantity } = element.dataset;
+    track(name, { items: [{ item_id: id, price: +afterclickPrice || undefined, quantity: +afterclickQuantity || 1 }], currency: config.currency, ...fields });
   }
 
   // --- Suggestions: fetch, draw, report what was seen and clicked.
@@ -271,17 +273,15 @@
   // --- The way in.
   function init(options) {
     if (config) return;
-    const origin = attempt(() => new URL(script.src).origin);
-    if (!options || !options.key || !(options.endpoint || origin)) {
-      throw 'wanted init with {key, endpoint}; see keys.toml; got ' + JSON.stringify(options);
-    }
-    config = { ...options };
-    endpoint = (config.endpoint || origin).replace(/\/$/, '');
+    if (!options.key || !options.endpoint) throw 'wanted init with {key, endpoint}; see keys.toml';
+    config = options;
+    endpoint = config.endpoint.replace(/\/$/, '');
     consent(config.consent || 'full', true);
-    // A page drawn ahead of time is not seen until it is shown.
-    if (document.prerendering) document.addEventListener('prerenderingchange', safely(start), { once: true });
-    else if (document.readyState !== 'loading') start();
-    else document.addEventListener('DOMContentLoaded', safely(start), { once: true });
+    pageViewId = newId();
+    // A page drawn ahead of time is not seen until it is shown. Calls already waiting come first: one may be `identify`.
+    const shown = document.prerendering ? 'prerenderingchange' : document.readyState === 'loading' && 'DOMContentLoaded';
+    if (shown) document.addEventListener(shown, safely(start), { once: true });
+    else later(start, 0);
     early.forEach((args) => entry(...args));
   }
   function start() {
@@ -289,17 +289,16 @@
     const on = (target, names, act) => names.forEach((name) => target.addEventListener(name, safely(act), true));
     on(document, ['click', 'auxclick'], clicked);
     on(document, ['visibilitychange'], () => document.visibilityState === 'hidden' ? leave() : comeBack());
-    on(window, ['pagehide'], leave);
+    on(window, ['pagehide'], () => { gone = true; leave(); });
     // Back and forward may restore a page as it stood: the visit counts again, and its suggestions are out of date.
-    on(window, ['pageshow'], (event) => { if (event.persisted) { comeBack(); page(); } });
+    on(window, ['pageshow'], (event) => { if (event.persisted) { gone = false; comeBack(); page(); } });
     on(window, ['online'], () => { erase(RETRY); flushIn(0); });
     on(window, ['popstate'], moved);
     ['pushState', 'replaceState'].forEach((name) => {
       const original = history[name];
-      history[name] = function (...args) {
-        const result = original.apply(this, args);
+      history[name] = (...args) => {
+        original.apply(history, args);
         safely(moved)();
-        return result;
       };
     });
     const attributeFilter = ['item', 'placement', 'cart', 'recommendation'].map((name) => 'data-afterclick-' + name);
