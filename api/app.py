@@ -40,6 +40,7 @@ from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.events import Accept, events_route
 from api.routes.health import Check, health_routes
+from api.routes.lists import Similar, list_routes
 from api.routes.metrics import metrics_route
 from api.routes.recommendations import recommendations_route
 from api.routes.snippet import snippet_route
@@ -77,6 +78,7 @@ class Services:
         accept: the collector's `accept`.
         read_history: the latest events of a visitor key, from the online store; may raise a `FeatureStoreError`.
         rank: the recommender.
+        similar: the recommender's list for one item.
         catalog: the table; its `set_available` is the recommender's.
         checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
         required: names of `checks` without which this process is not ready; a store that is down is none of them.
@@ -87,6 +89,7 @@ class Services:
     accept: Accept
     read_history: ReadHistory
     rank: Rank
+    similar: Similar
     catalog: CatalogTable
     bus: Bus
     keys: Keys
@@ -177,6 +180,7 @@ def _routes(services: Services, settings: ApiSettings, suggestions: Suggestions,
             discarded_bytes_max=discarded,
         ),
         events_route(services.accept, gate, bytes_max=settings.events_body_bytes_max, discarded_bytes_max=discarded),
+        *list_routes(services.rank, services.similar, services.catalog.properties, gate),
         *catalog_routes(
             upsert,
             services.catalog,

@@ -1,17 +1,22 @@
 """Time and room for one answer: what is left of its budget, how many are worked on, is the store worth asking."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter
 
 from api.errors import OverloadedError
 from feature_store.errors import FeatureStoreError
 from recommender.history import EMPTY_HISTORY, History
 
-ReadHistory = Callable[[bytes], Awaitable[History]]
-"""The latest events of a visitor key, one round trip; may fail with a `FeatureStoreError`."""
+Events = tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.uint8]]
+"""What a `History` is made of: item ids, times, kinds."""
+
+ReadHistory = Callable[[bytes, float], Awaitable[Events]]
+"""`read(visitor_key, within_ms)`: the latest events, in one round trip; keeps the time, or fails with a
+`FeatureStoreError`."""
 
 _SHED = Counter("afterclick_api_shed_total", "Requests refused with 503 under overload, by reason", ["reason"])
 _STORE_FAILED = Counter("afterclick_api_store_reads_failed_total", "Visitor records not read, by reason", ["reason"])
@@ -86,12 +91,11 @@ class StoreGuard:
             _STORE_FAILED.labels("left_alone").inc()
             return EMPTY_HISTORY, False
         try:
-            async with asyncio.timeout(within_ms / 1000):
-                history = await self._read(visitor_key)
-        except (TimeoutError, OSError, FeatureStoreError) as error:
+            history = History(*await self._read(visitor_key, within_ms))
+        except FeatureStoreError as error:
             self._failures += 1
             self._closed_until_s = time.monotonic() + self._retry_s
-            _STORE_FAILED.labels("timeout" if isinstance(error, TimeoutError) else "error").inc()
+            _STORE_FAILED.labels(type(error).__name__).inc()
             return EMPTY_HISTORY, False
         self._failures = 0
         return history, True

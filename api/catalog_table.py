@@ -1,7 +1,7 @@
 """The catalogue as every API process holds it: a table of products that follows the topic `catalog`."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -54,10 +54,18 @@ class CatalogTable:
         """What is known of an item."""
         return self._products.get(item_id)
 
+    def item_ids(self) -> Iterable[str]:
+        """Every id, longest known first; what is suggested while no model knows enough items."""
+        return self._products.keys()
+
     def eligible(self, item_id: str) -> bool:
         """May it be suggested? An item nobody described may."""
         product = self._products.get(item_id)
         return product is None or product.available
+
+    def available_ids(self) -> Iterator[str]:
+        """Every item that may be suggested, in the order the catalogue named them."""
+        return (item_id for item_id, product in self._products.items() if product.available)
 
     def properties(self, item_id: str, names: Sequence[str]) -> dict[str, Any] | None:
         """Those facts of `names` that are known; None for an unknown item."""

@@ -115,7 +115,11 @@ class Suggestions:
         now_ms: int,
         deadline: Deadline,
     ) -> Recommendations:
-        items = self._described(query, ranked.items) if query.return_properties else ranked.items
+        items = (
+            described(ranked.items, query.included_properties, self._properties)
+            if query.return_properties
+            else ranked.items
+        )
         took_ms = round(deadline.took_ms(), 2)
         served = ServedAnswer(
             recommendation_id=secrets.token_urlsafe(16),
@@ -144,10 +148,6 @@ class Suggestions:
             took_ms,
         )
 
-    def _described(self, query: RecommendationQuery, items: Sequence[Suggestion]) -> tuple[Suggestion, ...]:
-        names = query.included_properties or SHOWN_PROPERTIES
-        return tuple(msgspec.structs.replace(item, properties=self._properties(item.id, names) or {}) for item in items)
-
     def _check(self, query: RecommendationQuery) -> None:
         if query.placement not in self._placements:
             raise InvalidParameterError(
@@ -156,11 +156,24 @@ class Suggestions:
                 got=query.placement,
                 next_step="ask for one of these, or add yours to placements in the section [api] of the settings",
             )
-        for name in query.included_properties:
-            if name not in PROPERTIES:
-                raise InvalidParameterError(
-                    "unknown_property",
-                    wanted=f"included_properties of {', '.join(PROPERTIES)}",
-                    got=name[:64],
-                    next_step="leave it out, or name one of these",
-                )
+        check_properties(query.included_properties)
+
+
+def check_properties(names: Sequence[str]) -> None:
+    """Raises InvalidParameterError: a property that no product has."""
+    for name in names:
+        if name not in PROPERTIES:
+            raise InvalidParameterError(
+                "unknown_property",
+                wanted=f"included_properties of {', '.join(PROPERTIES)}",
+                got=name[:64],
+                next_step="leave it out, or name one of these",
+            )
+
+
+def described(
+    items: Sequence[Suggestion], included_properties: Sequence[str], properties: Properties
+) -> tuple[Suggestion, ...]:
+    """`items` with their facts; an item nobody described has none."""
+    names = included_properties or SHOWN_PROPERTIES
+    return tuple([msgspec.structs.replace(item, properties=properties(item.id, names) or {}) for item in items])
