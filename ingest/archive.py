@@ -58,6 +58,16 @@ async def run_archive(bus: Bus, settings: Settings, root: Path, stop: asyncio.Ev
             await subscription.close()
 
 
+def runs_by_hour(held: list[Deduplicated]) -> Iterator[list[Deduplicated]]:
+    """Runs of deliveries of one hour of acceptance, in order of position.
+
+    Runs, not one group an hour: were a clock to step back over the hour, one file an hour would cover a range that the
+    other interrupts, and a crash between the two renames would skip what lies in it.
+    """
+    for _, run in groupby(held, key=lambda found: found.delivery.accepted_at_ms // _HOUR_MS):
+        yield list(run)
+
+
 async def _follow(
     archive: "_Archive", subscription: DeduplicatedSubscription, settings: Settings, stop: asyncio.Event
 ) -> None:
@@ -114,7 +124,7 @@ class _Archive:
         """Put what is held in place, then acknowledge it, one partition after the other."""
         with _FLUSH_SECONDS.time():
             for partition, held in self._held.items():
-                for run in _by_hour(held):
+                for run in runs_by_hour(held):
                     await asyncio.to_thread(self._write, partition, run)
                 await self._acknowledge(held[-1])
         self._held = {}
@@ -151,16 +161,6 @@ class _Archive:
         _EVENTS.inc(len(rows))
         _FILES.inc()
         _BYTES.inc(size)
-
-
-def _by_hour(held: list[Deduplicated]) -> Iterator[list[Deduplicated]]:
-    """Runs of deliveries of one hour of acceptance, in order of position.
-
-    Runs, not one group an hour: were a clock to step back over the hour, one file an hour would cover a range that the
-    other interrupts, and a crash between the two renames would skip what lies in it.
-    """
-    for _, run in groupby(held, key=lambda found: found.delivery.accepted_at_ms // _HOUR_MS):
-        yield list(run)
 
 
 def _rows_after(run: list[Deduplicated], done: Position | None) -> Iterator[ArchivedEvent]:
