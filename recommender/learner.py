@@ -21,7 +21,8 @@ from recommender.learner_archive import learn_archive
 from recommender.learner_checkpoints import Checkpoints, Logs
 from recommender.learner_refits import Refits
 from recommender.learner_state import LearnerState
-from recommender.learner_teaching import publish_learnt
+from recommender.learner_teaching import FactorDeltas, publish_learnt
+from recommender.model_log import encode_delta
 from recommender.model_publisher import ModelPublisher
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot, newest_snapshot
@@ -110,6 +111,7 @@ class _Learner:
         self._clock = clock
         self._checkpoints = Checkpoints(model_dir, settings, logs, publisher, subscription)
         self._refits = Refits(settings, model_dir)
+        self._factor_deltas = FactorDeltas(settings)
         self._flushed_s = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -144,8 +146,8 @@ class _Learner:
         # Flushing at most every `publish_ms` packs a busy shop's events; a single click in a quiet one goes at once.
         if time.monotonic() - self._flushed_s >= self._settings.publish_ms / 1000:
             self._flush()
-            vectors = self._refits.turn(self._state)
-            if vectors is not None:
+            if self._refits.turn(self._state):
+                self._factor_deltas.forget()
                 self._state.model.version = version_at(self._clock(), after=self._state.model.version)
                 self._checkpoints.announce(self._state, self._clock())
         await self._checkpoints.turn(self._state, self._clock())
@@ -171,6 +173,8 @@ class _Learner:
     def _flush(self) -> None:
         self._flushed_s = time.monotonic()
         publish_learnt(self._state, self._publisher, self._clock())
+        for delta in self._factor_deltas.due(self._state, self._clock()):
+            self._publisher.add(delta.block, encode_delta(delta), delta.made_at_ms)
 
     async def _finish(self, publishing: "asyncio.Task[None]") -> None:
         self._flush()

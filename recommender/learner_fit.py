@@ -16,7 +16,7 @@ import structlog
 from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge
 
-from recommender.models.ials import IalsParameters, fit_ials, session_matrix
+from recommender.models.ials import Fit, IalsParameters, fit_ials, session_matrix
 from recommender.models.protocol import Events
 
 _NICE = 19
@@ -33,6 +33,7 @@ class FitJob(msgspec.Struct, frozen=True):
     """What a fit needs.
 
     `start`: shape (k, f), the factors at hand of the first k <= `items` rows, to begin with; None: begin anew.
+    `sessions_max`: of how many of the newest sessions the vectors are wanted back.
     """
 
     events: Events
@@ -40,10 +41,11 @@ class FitJob(msgspec.Struct, frozen=True):
     parameters: IalsParameters
     start: NDArray[np.float32] | None
     threads: int
+    sessions_max: int
 
 
-async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> NDArray[np.float32] | None:
-    """Shape (job.items, f): the fitted item vectors; None when the fit failed or took too long, counted and logged.
+async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> Fit | None:
+    """The vectors of all items and of the newest sessions; None when the fit failed or took too long, counted.
 
     `folder`: where the job lies while it runs.
     """
@@ -69,13 +71,14 @@ async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> NDArray[np.float
             _fits.labels("failed").inc()
             _log.warning("fit failed", code=process.returncode, errors=errors.decode(errors="replace")[-2000:])
             return None
-        vectors: NDArray[np.float32] = await asyncio.to_thread(np.load, Path(aside) / "vectors.npy")
-    if not np.isfinite(vectors).all():
+        items = await asyncio.to_thread(np.load, Path(aside) / "items.npy")
+        sessions = await asyncio.to_thread(np.load, Path(aside) / "sessions.npy")
+    if not np.isfinite(items).all():
         _fits.labels("not_finite").inc()
         return None
     _fits.labels("done").inc()
     _fit_seconds.set(time.perf_counter() - started_s)
-    return vectors
+    return Fit(items, sessions)
 
 
 def _write_job(folder: Path, job: FitJob) -> None:
@@ -83,7 +86,7 @@ def _write_job(folder: Path, job: FitJob) -> None:
     if job.start is not None:
         arrays["start"] = job.start
     np.savez(folder / "job.npz", **arrays)
-    settings = {"parameters": msgspec.structs.asdict(job.parameters), "items": job.items, "threads": job.threads}
+    settings = _Settings(job.parameters, job.items, job.threads, job.sessions_max)
     (folder / "job.json").write_bytes(msgspec.json.encode(settings))
 
 
@@ -91,6 +94,7 @@ class _Settings(msgspec.Struct, frozen=True):
     parameters: IalsParameters
     items: int
     threads: int
+    sessions_max: int
 
 
 def _fit(folder: Path) -> None:
@@ -100,7 +104,8 @@ def _fit(folder: Path) -> None:
         start = _padded(arrays["start"], settings) if "start" in arrays else None
     matrix = session_matrix(events, items=settings.items)
     fit = fit_ials(matrix, settings.parameters, threads=settings.threads, start=start)
-    np.save(folder / "vectors.npy", fit.item_vectors)
+    np.save(folder / "sessions.npy", fit.session_vectors[-settings.sessions_max :])
+    np.save(folder / "items.npy", fit.item_vectors)
 
 
 def _padded(start: NDArray[np.float32], settings: _Settings) -> NDArray[np.float32]:

@@ -3,51 +3,64 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
+from recommender.incremental import IncrementalLimits, LearningIals
 from recommender.learner_fit import FitJob, run_fit
 from recommender.learner_state import LearnerState
+from recommender.models.ials import Fit, IalsParameters
+from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
+
+# What comes in during a fit is learnt beside the live model; the last few events then in one go, in milliseconds.
+_CLOSE_EVENTS = 200
 
 _log = structlog.get_logger(__name__)
 
 
-class _Cut(msgspec.Struct, frozen=True):
-    """Where the events of a fit end: `total` of the interactions, and the items there were."""
+class _Fitted(NamedTuple):
+    """A model fitted and caught up to the `total`-th interaction."""
 
+    ials: LearningIals
     total: int
-    items: int
 
 
 class Refits:
-    """At most one fit at a time, in its own process."""
+    """At most one fit at a time, in its own process.
+
+    Args:
+        folder: where a fit's input and output lie while it runs.
+    """
 
     def __init__(self, settings: LearnerSettings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
-        self._fit: asyncio.Task[NDArray[np.float32] | None] | None = None
-        self._cut = _Cut(0, 0)
+        self._fit: asyncio.Task[_Fitted | None] | None = None
+        self._fitted_total = 0
         self._due_s = 0.0
 
-    def turn(self, state: LearnerState) -> NDArray[np.float32] | None:
-        """Start a fit when one is due; when one has come, make it `state`'s and hand its vectors out."""
+    def turn(self, state: LearnerState) -> bool:
+        """Start a fit when one is due; True when one has just become the one that `state.model` holds."""
         if self._fit is None:
             if self._settings.refit and self._due(state):
-                self._start(state)
-            return None
+                self._fitted_total = state.interactions.total
+                self._fit = asyncio.create_task(self._run(state))
+            return False
         if not self._fit.done():
-            return None
-        vectors = self._fit.result()
+            return False
+        fitted = self._fit.result()
         self._fit = None
         self._due_s = time.monotonic() + self._settings.refit_ms / 1000
-        if vectors is not None:
-            state.adopt_factors(vectors, since=self._cut.total)
-            _log.info("fitted", items=len(vectors), events=self._cut.total)
-        return vectors
+        if fitted is None:
+            return False
+        fitted.ials.update_many(state.interactions.events(since=fitted.total))
+        fitted.ials.changed_rows()
+        state.model.replace_ials(fitted.ials)
+        _log.info("fitted", items=len(fitted.ials.factors), events=len(state.interactions))
+        return True
 
     async def cancel(self) -> None:
         """End a fit that is under way."""
@@ -56,19 +69,36 @@ class Refits:
             await asyncio.gather(self._fit, return_exceptions=True)
 
     def _due(self, state: LearnerState) -> bool:
-        fresh = state.interactions.total - self._cut.total
-        # The first fit after a start counts all there is: a model without factors should not wait ten minutes for them.
+        fresh = state.interactions.total - self._fitted_total
         return fresh >= self._settings.refit_events_min and time.monotonic() >= self._due_s
 
-    def _start(self, state: LearnerState) -> None:
-        factors = state.model.ials.factors
-        start = factors.live.copy() if len(factors) and factors.live.any() else None
-        self._cut = _Cut(state.interactions.total, len(state.model.items))
+    async def _run(self, state: LearnerState) -> _Fitted | None:
+        vectors = state.model.ials.factors.live
         job = FitJob(
             events=state.interactions.events(),
-            items=self._cut.items,
+            items=len(state.model.items),
             parameters=state.model.parameters.ials,
-            start=start,
+            start=vectors.copy() if vectors.any() else None,
             threads=self._settings.fit_threads,
+            sessions_max=state.limits.sessions_max,
         )
-        self._fit = asyncio.create_task(run_fit(job, folder=self._folder, ms_max=self._settings.fit_ms_max))
+        total = state.interactions.total
+        fit = await run_fit(job, folder=self._folder, ms_max=self._settings.fit_ms_max)
+        if fit is None:
+            return None
+        ials = await asyncio.to_thread(_learning, fit, job.events, job.parameters, state.limits)
+        while state.interactions.total - total > _CLOSE_EVENTS:
+            missed, total = state.interactions.events(since=total), state.interactions.total
+            await asyncio.to_thread(ials.update_many, missed)
+        return _Fitted(ials, total)
+
+
+def _learning(fit: Fit, events: Events, parameters: IalsParameters, limits: IncrementalLimits) -> LearningIals:
+    """The fit, ready to learn on; of `events` only the sessions whose vectors came back matter."""
+    ials = LearningIals(parameters, fit.item_vectors, limits=limits)
+    numbers = np.unique(events.sessions)
+    if len(numbers):
+        kept = events.sessions >= numbers[-len(fit.session_vectors)]
+        sessions, rows, kinds, times_ms = events
+        ials.adopt(fit, Events(sessions[kept], rows[kept], kinds[kept], times_ms[kept]))
+    return ials

@@ -11,6 +11,7 @@ from feature_store.kinds import KIND_OF_EVENT
 from ingest.bus.contract import Position
 from ingest.dedup import Deduplicated
 from ingest.events import Event
+from recommender.incremental import IncrementalLimits, LearningIals
 from recommender.learner_interactions import Interactions
 from recommender.learner_sessions import Sessionizer
 from recommender.live_model import LiveModel, block_of
@@ -19,7 +20,7 @@ from recommender.models.protocol import KIND_WEIGHT, Events
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot
 
-LEARNER_BLOCKS = ("visitors", "interactions")
+LEARNER_BLOCKS = ("visitors", "interactions", "learning")
 """Blocks of a snapshot that only a learner needs; replicas load it without them."""
 
 # Beyond any calendar, and still far from overflowing the arrays: the log may have other writers than the collector.
@@ -48,6 +49,7 @@ class LearnerState:
         model: the version that is served.
         positions: by partition of `events`, the last position whose effect is in.
         interactions: what a refit learns from.
+        limits: of learning between refits.
     """
 
     def __init__(self, settings: LearnerSettings, version: str, snapshot: Snapshot | None = None) -> None:
@@ -57,6 +59,7 @@ class LearnerState:
             idle_ms=settings.session_idle_ms,
             hourly_max=settings.visitor_events_per_hour_max,
         )
+        self.limits = IncrementalLimits(sessions_max=settings.factor_sessions_max)
         self.interactions = Interactions(settings.interactions_max)
         self.positions: dict[int, Position] = {}
         if snapshot is None:
@@ -65,6 +68,7 @@ class LearnerState:
             self.model = LiveModel.from_snapshot(snapshot)
             self._sessionizer.load(block_of(snapshot.arrays, "visitors"))
             self.interactions.load(block_of(snapshot.arrays, "interactions"))
+            self._load_learning(block_of(snapshot.arrays, "learning"))
             self.positions = {key: Position.parse(text) for key, text in snapshot.meta.events_positions.items()}
         self.model.version = version
         self.model.sequence = 0
@@ -117,9 +121,10 @@ class LearnerState:
         _items.set(self._flushed_items)
         return Learnt(events, first_row, item_ids, self._newest_event_ms)
 
-    def adopt_factors(self, vectors: NDArray[np.float32], *, since: int) -> None:
-        """Serve from a fit of the interactions before the `since`-th; those after it are applied again."""
-        self.model.replace_factors(vectors)
+    def changed_rows(self) -> NDArray[np.int32]:
+        """The items whose vectors moved since this was last asked."""
+        ials = self.model.ials
+        return ials.changed_rows() if isinstance(ials, LearningIals) else np.empty(0, np.int32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of everything, named as in a snapshot. Nothing may be waiting."""
@@ -128,7 +133,19 @@ class LearnerState:
             "interactions": self.interactions.state(),
         }
         named = {f"{block}.{name}": array for block, arrays in own.items() for name, array in arrays.items()}
-        return {**self.model.arrays(), **named}
+        model = self.model.arrays()
+        # Replicas serve from the vectors alone; what moves them is kept apart, for replicas to leave out.
+        learning = {name: array for name, array in model.items() if name.startswith("ials.") and name != "ials.vectors"}
+        for name, array in learning.items():
+            del model[name]
+            named[name.replace("ials.", "learning.", 1)] = array
+        return {**model, **named}
+
+    def _load_learning(self, block: dict[str, NDArray[Any]]) -> None:
+        if block:
+            ials = LearningIals(self.model.parameters.ials, limits=self.limits)
+            ials.load({**block, "vectors": self.model.ials.factors.live})
+            self.model.replace_ials(ials)
 
     def _take_event(self, visitor_key: bytes, event: Event) -> None:
         kind = KIND_OF_EVENT.get(event.event)

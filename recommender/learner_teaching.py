@@ -1,11 +1,21 @@
 """Turn what a flush taught into deltas for the replicas."""
 
+import time
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Gauge
 
 from recommender.learner_state import LearnerState, Learnt
-from recommender.model_log import EVENTS_BLOCK, EVENTS_MAX, Delta, encode_delta
+from recommender.model_log import EVENTS_BLOCK, EVENTS_MAX, FACTOR_ROWS_MAX, FACTORS_BLOCK, Delta, encode_delta
 from recommender.model_publisher import ModelPublisher
-from recommender.models.protocol import Events
+from recommender.models.protocol import Events, Rows, grown
+from recommender.settings import LearnerSettings
+
+_waiting_rows = Gauge(
+    "afterclick_recommender_factor_rows_waiting", "Moved item vectors not yet published", multiprocess_mode="livesum"
+)
 
 
 def publish_learnt(state: LearnerState, publisher: ModelPublisher, now_ms: int) -> None:
@@ -36,3 +46,51 @@ def event_deltas(state: LearnerState, learnt: Learnt, now_ms: int) -> list[Delta
             delta = msgspec.structs.replace(delta, first_row=learnt.first_row, item_ids=learnt.item_ids)
         deltas.append(delta)
     return deltas
+
+
+class FactorDeltas:
+    """Which item vectors have moved and are still to be told; the rows take turns when they are too many."""
+
+    def __init__(self, settings: LearnerSettings) -> None:
+        self._interval_s = settings.publish_factors_ms / 1000
+        self._rows_max = settings.publish_factor_rows_max
+        self._moved: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._next_row = 0
+        self._due_s = 0.0
+
+    def due(self, state: LearnerState, now_ms: int) -> list[Delta]:
+        """Deltas of the rows whose turn it is; none before the interval is over."""
+        if time.monotonic() < self._due_s:
+            return []
+        self._due_s = time.monotonic() + self._interval_s
+        moved = state.changed_rows()
+        self._moved = grown(self._moved, len(state.model.items))
+        self._moved[moved] = True
+        rows = self._turn()
+        return [
+            self._delta(state, rows[at : at + FACTOR_ROWS_MAX], now_ms) for at in range(0, len(rows), FACTOR_ROWS_MAX)
+        ]
+
+    def forget(self) -> None:
+        """A snapshot tells every row."""
+        self._moved[:] = False
+
+    def _turn(self) -> Rows:
+        rows = np.flatnonzero(self._moved).astype(np.int32)
+        begin = int(np.searchsorted(rows, self._next_row))
+        turn = np.roll(rows, -begin)[: self._rows_max]
+        if len(turn):
+            self._next_row = int(turn[-1]) + 1
+        self._moved[turn] = False
+        _waiting_rows.set(len(rows) - len(turn))
+        return turn
+
+    def _delta(self, state: LearnerState, rows: Rows, now_ms: int) -> Delta:
+        state.model.sequence += 1
+        return Delta(
+            version=state.model.version,
+            sequence=state.model.sequence,
+            block=FACTORS_BLOCK,
+            made_at_ms=now_ms,
+            arrays=state.model.ials.block(rows),
+        )

@@ -116,9 +116,9 @@ class LiveModel:
         prefix = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([self.newest_ms], np.int64))
         return self.transitions.scores(prefix, n, blocked)
 
-    def replace_factors(self, vectors: NDArray[np.float32]) -> None:
+    def replace_ials(self, ials: Ials) -> None:
         """Serve from another fit; items it does not know have zero vectors until the learner solves them."""
-        self.ials = Ials(self.parameters.ials, vectors)
+        self.ials = ials
         self.ials.factors.reserve(len(self.items))
         self._blend = self._blended()
         self.changes += 1

@@ -133,8 +133,8 @@ def _wire_array(array: NDArray[Any]) -> _WireArray:
 def _array(name: str, wire: _WireArray) -> NDArray[Any]:
     if wire.dtype not in _DTYPES:
         raise DeltaRefusedError(f"array `{name}`: wanted one of {', '.join(sorted(_DTYPES))}; got {wire.dtype}")
-    flat = np.frombuffer(wire.base64, dtype=wire.dtype) if wire.base64 else np.empty(0, wire.dtype)
     try:
+        flat = np.frombuffer(wire.base64, dtype=wire.dtype) if wire.base64 else np.empty(0, wire.dtype)
         return flat.reshape(wire.shape)
     except ValueError as error:
         raise DeltaRefusedError(

@@ -32,12 +32,18 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Newest sessions in which neighbours are looked for."""
     interactions_max: Annotated[int, msgspec.Meta(ge=1_000, le=1_000_000_000)] = 1_000_000
     """Newest events a refit learns from; 21 bytes each."""
+    factor_sessions_max: Annotated[int, msgspec.Meta(ge=100, le=10_000_000)] = 32_768
+    """Newest sessions that define the items' vectors between refits; about 770 bytes each with 128 factors."""
     session_idle_ms: Positive = 1_800_000
     """A pause that ends a session."""
     visitor_events_per_hour_max: Positive = 300
     """What one visitor may teach in an hour; a bot's further events are counted and left out."""
     publish_ms: Annotated[int, msgspec.Meta(ge=5, le=10_000)] = 25
-    """How often what changed is published."""
+    """How often what was learnt is published."""
+    publish_factors_ms: Annotated[int, msgspec.Meta(ge=5, le=60_000)] = 100
+    """How often moved item vectors are published; a popular item moves with every click and needs to be sent once."""
+    publish_factor_rows_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512
+    """Item vectors published at once; others wait for the next time."""
     receive_entries_max: Positive = 5_000
     """Events taken from the bus at once."""
     publish_pending_max: Positive = 2_000
