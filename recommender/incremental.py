@@ -1,8 +1,8 @@
 """Matrix factorization that learns every click: between refits, touched and new items are solved as they are touched.
 
 What an item is defined against: the vectors of its newest sessions, each folded in from its own items in the present
-basis, and the Gram matrix of all sessions held. A click refolds one session and solves its newest items; a new item has a
-row from its first click and a vector as soon as one of its sessions holds an item that has one.
+basis, and the Gram matrix of all sessions held. A click refolds one session and solves its newest items; a new item
+has a row from its first click and a vector as soon as one of its sessions holds an item that has one.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.incremental_kernels import item_pairs, learn, record, take
+from recommender.incremental_kernels import item_pairs, learn, record_many, settle
 from recommender.models.ials import Fit, Ials, IalsParameters, fit_ials, session_matrix
 from recommender.models.protocol import KIND_WEIGHT, Events, Rows, State, grown, plain_events
 from recommender.models.session_ring import NO_SESSION
@@ -60,7 +60,7 @@ class LearningIals(Ials):
         self._pair_counts = np.zeros(0, np.int64)
         self._frequencies = np.zeros(0, np.int32)
         self._changed = np.zeros(0, np.bool_)
-        self._sweep_at = np.zeros(1, np.int64)
+        self._counters = np.zeros(2, np.int64)
         self._sum_sessions()
         self._reserve(len(self.factors))
 
@@ -99,9 +99,11 @@ class LearningIals(Ials):
         events = plain_events(events)
         self._reserve(int(events.rows.max(initial=-1)) + 1)
         numbers = np.unique(events.sessions)
-        for session, row, weight in zip(events.sessions, events.rows, KIND_WEIGHT[events.kinds], strict=True):
-            if weight > 0:
-                self._record(int(session), int(row), weight)
+        record_many(
+            *(self._numbers, self._lengths, self._rows, self._weights, self._session_vectors),
+            *(self._session_gram, self._session_delta, self._pair_sessions, self._pair_weights, self._pair_counts),
+            *(self._frequencies, events.sessions, events.rows, KIND_WEIGHT[events.kinds]),
+        )
         kept = numbers[-self.limits.sessions_max :]
         slots = kept % self.limits.sessions_max
         self._session_vectors[slots] = fit.session_vectors[-len(kept) :]
@@ -125,12 +127,13 @@ class LearningIals(Ials):
         events = plain_events(events)
         self._reserve(int(events.rows.max()) + 1)
         factors, limits = self.factors, self.limits
-        learn(  # type: ignore[call-arg]
-            *(self._numbers, self._lengths, self._rows, self._weights, self._session_vectors),
-            *(self._session_gram, self._session_gram32, factors.vectors, factors.wide_gram, factors.gram),
+        learn(
+            *(self._numbers, self._lengths, self._rows, self._weights),
+            *(self._session_vectors, self._session_wide, self._session_gram, self._session_delta),
+            *(factors.vectors, factors.wide_gram, factors.gram, self._item_delta),
             *(self._pair_sessions, self._pair_weights, self._pair_counts, self._frequencies, self._changed),
-            *(self._sweep_at, events.sessions, events.rows, KIND_WEIGHT[events.kinds]),
-            *(np.float32(self.parameters.alpha), limits.steps, limits.companions, limits.sweep, len(factors)),
+            *(self._counters, events.sessions, events.rows, KIND_WEIGHT[events.kinds]),
+            *(np.float32(self.parameters.alpha or 0.0), limits.steps, limits.companions, limits.sweep, len(factors)),
         )
 
     def changed_rows(self) -> Rows:
@@ -143,13 +146,18 @@ class LearningIals(Ials):
         """Shape (f,): the exact solve of what defines `row` now, in float64; zeros when no held session had it."""
         slots, curvature, target = item_pairs(
             *(self._numbers, self._pair_sessions, self._pair_weights, self._pair_counts, self._frequencies),
-            *(row, np.float32(self.parameters.alpha)),
+            *(row, np.float32(self.parameters.alpha or 0.0)),
         )
         wide = self._session_vectors.astype(np.float64)
         gram = wide.T @ wide + self.parameters.regularization * np.eye(wide.shape[1])
         seen = wide[slots]
         left = gram + seen.T @ (curvature[:, None].astype(np.float64) * seen)
         return np.linalg.solve(left, seen.T @ target.astype(np.float64))
+
+    def set_block(self, block: State) -> None:
+        """Take over another's vectors; what defines them here stays."""
+        settle(self.factors.wide_gram, self.factors.gram, self._item_delta)
+        super().set_block(block)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Vectors, sessions and what defines each item."""
@@ -165,7 +173,7 @@ class LearningIals(Ials):
             "pair_sessions": self._pair_sessions[:items].copy(),
             "pair_weights": self._pair_weights[:items].copy(),
             "pair_counts": self._pair_counts[:items].copy(),
-            "sweep_at": self._sweep_at.copy(),
+            "counters": self._counters.copy(),
         }
 
     def load(self, state: State, /) -> None:
@@ -181,26 +189,18 @@ class LearningIals(Ials):
         self._pair_sessions[:items] = state["pair_sessions"]
         self._pair_weights[:items] = state["pair_weights"]
         self._pair_counts[:items] = state["pair_counts"]
-        self._sweep_at[:] = state["sweep_at"]
+        self._counters[:] = state["counters"]
         held = np.arange(self.limits.items_max) < self._lengths[:, None]
         self._frequencies[:items] = np.bincount(self._rows[held], minlength=items)[:items]
         self._sum_sessions()
 
-    def _record(self, session: int, row: int, weight: np.float32) -> None:
-        slot = take(
-            *(self._numbers, self._lengths, self._rows, self._session_vectors),
-            *(self._session_gram, self._session_gram32, self._frequencies, session),
-        )
-        if slot >= 0:
-            record(
-                *(self._numbers, self._lengths, self._rows, self._weights),
-                *(self._pair_sessions, self._pair_weights, self._pair_counts, self._frequencies, slot, row, weight),
-            )
-
     def _sum_sessions(self) -> None:
-        wide = self._session_vectors.astype(np.float64)
-        self._session_gram = wide.T @ wide + self.parameters.regularization * np.eye(wide.shape[1])
-        self._session_gram32 = self._session_gram.astype(np.float32)
+        # Its whole size would be taken twice over in float64; the slots in use are enough.
+        wide = self._session_vectors[self._numbers != NO_SESSION].astype(np.float64)
+        self._session_wide = wide.T @ wide + self.parameters.regularization * np.eye(wide.shape[1])
+        self._session_gram = self._session_wide.astype(np.float32)
+        self._session_delta = np.zeros_like(self._session_gram)
+        self._item_delta = np.zeros_like(self._session_gram)
 
     def _reserve(self, items: int) -> None:
         self.factors.reserve(items)
@@ -220,3 +220,4 @@ def compile_kernels() -> None:
     model.update_many(events)
     model.adopt(Fit(np.zeros((2, 2), np.float32), np.zeros((1, 2), np.float32)), events)
     model.exact_vector(0)
+    model.set_block(model.block(np.zeros(1, np.int32)))

@@ -50,15 +50,15 @@ class SessionKnnParameters(msgspec.Struct, frozen=True):
     """
 
     sessions_per_item: int = 1000
-    neighbours: int = 500
+    neighbours: int = 100
     last: int = 15
     recency: float = 3.0
-    age: float = 1.0
+    age: float = 4.0
     reach: float = 3.0
-    before: float = 0.7
-    self_weight: float = 1.5
+    before: float = 1.0
+    self_weight: float = 2.0
     rarity: float = 1.0
-    rarity_answer: float = 0.75
+    rarity_answer: float = 1.0
     sessions_max: int = 131_072
     items_max: int = 30
     postings_max: int = 1_048_576

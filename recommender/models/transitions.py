@@ -45,10 +45,10 @@ class TransitionParameters(msgspec.Struct, frozen=True):
 
     steps: int = 10
     reverse: float = 0.6
-    norm: float = 0.7
-    last: int = 8
-    decay: float = 0.5
-    half_life_ms: float = 7.0 * DAY_MS
+    norm: float = 0.85
+    last: int = 12
+    decay: float = 1.0
+    half_life_ms: float = 14.0 * DAY_MS
     neighbours_max: int = 100
     sessions_max: int = 65_536
     keep_repeats: bool = False
