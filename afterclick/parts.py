@@ -1,0 +1,122 @@
+"""One process of the system: `python -m afterclick.parts NAME SETTINGS.json`; the supervisor starts these."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from afterclick.run import stop_on_signals
+from afterclick.settings import Settings
+from ingest.archive_below import archived_below
+from ingest.bus import Bus, open_bus
+from ingest.errors import BusUnavailableError
+from ingest.settings import Settings as IngestSettings
+from ingest.topics import ALL_TOPICS
+
+_BUS_RETRY_S = 0.2
+
+log = structlog.get_logger()
+
+RunPart = Callable[[Settings, Bus, asyncio.Event], Awaitable[None]]
+
+
+async def run_worker(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
+    """The feature worker."""
+    from feature_store.online_store import OnlineStore
+    from feature_store.settings import Settings as FeatureStoreSettings
+    from feature_store.worker import run_worker as run
+
+    store = OnlineStore(settings.system.store, settings.store)
+    try:
+        await run(bus, store, FeatureStoreSettings(settings.store, settings.worker), stop)
+    finally:
+        await store.close()
+
+
+async def run_archive(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
+    """The archive."""
+    from ingest.archive import run_archive as run
+
+    await run(bus, IngestSettings(settings.collector, settings.dedup, settings.archive), settings.archive_dir, stop)
+
+
+async def run_learner(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
+    """The learner."""
+    from recommender.learner import run_learner as run
+
+    await run(
+        bus,
+        settings.learner,
+        stop,
+        model_dir=settings.model_dir,
+        archive_dir=settings.archive_dir,
+        dedup=settings.dedup,
+    )
+
+
+async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
+    """Collector, recommendations and dashboard."""
+    from afterclick.server import run_server as run
+
+    await run(settings, bus, stop)
+
+
+PARTS: dict[str, RunPart] = {
+    "worker": run_worker,
+    "archive": run_archive,
+    "learner": run_learner,
+    "server": run_server,
+}
+
+
+async def main(name: str, settings: Settings) -> None:
+    """Run one part until SIGTERM."""
+    stop = stop_on_signals()
+    bus = await _connect(settings, stop)
+    if bus is None:
+        return
+    try:
+        await PARTS[name](settings, bus, stop)
+    finally:
+        await bus.close()
+
+
+async def _connect(settings: Settings, stop: asyncio.Event) -> Bus | None:
+    """The bus with its topics, however long it takes to come; None when `stop` came first."""
+    while not stop.is_set():
+        bus: Bus | None = None
+        try:
+            bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.archive_dir))
+            await bus.ensure(ALL_TOPICS, partitions=settings.system.partitions)
+            return bus
+        except BusUnavailableError as error:
+            log.warning("waiting for the bus", reason=str(error))
+            if bus is not None:
+                await bus.close()
+            await asyncio.sleep(_BUS_RETRY_S)
+    return None
+
+
+def _configure_logs() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    _configure_logs()
+    started_s = time.monotonic()
+    uvloop.run(main(sys.argv[1], msgspec.json.decode(Path(sys.argv[2]).read_bytes(), type=Settings)))
+    log.info("stopped", part=sys.argv[1], after_s=round(time.monotonic() - started_s, 1))

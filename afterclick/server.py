@@ -1,0 +1,61 @@
+"""Wire the server process: collector, online store, recommender, catalogue and routes around one event loop."""
+
+import asyncio
+import time
+from importlib import resources
+
+from afterclick.settings import Settings
+from api.app import Services, build_app
+from api.catalog_table import CatalogTable
+from api.keys import load_or_make_keys
+from api.server import listening_socket, serve
+from feature_store.online_store import OnlineStore
+from feature_store.visitor_reader import VisitorReader
+from ingest.bus import Bus
+from ingest.collector import Collector
+from recommender.model_follower import ModelFollower
+from recommender.recommender import Recommender
+
+
+async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
+    """Serve until `stop`, then drain."""
+    keys, _ = load_or_make_keys(settings.data_dir)
+    store = OnlineStore(settings.system.store, settings.store)
+    collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms)
+    recommender, catalog = _recommender_and_catalog(settings)
+    follower = ModelFollower(bus, recommender, settings.model_dir)
+    services = Services(
+        accept=collector.accept,
+        read_history=VisitorReader(store).history,
+        rank=recommender.recommend,
+        similar=recommender.similar,
+        catalog=catalog,
+        bus=bus,
+        keys=keys,
+        snippet=resources.files("ingest.snippet").joinpath("snippet.js").read_bytes(),
+        checks={"bus": bus.alive},
+        required=frozenset({"bus"}),
+        background=(follower.run,),
+    )
+    try:
+        await serve(
+            build_app(services, settings.api),
+            settings.api,
+            stop=stop,
+            listener=listening_socket(settings.api.host, settings.api.port),
+        )
+    finally:
+        await collector.close()
+        await store.close()
+
+
+def _recommender_and_catalog(settings: Settings) -> tuple[Recommender, CatalogTable]:
+    """Each needs the other: the table says what is available, the recommender fills up from the table."""
+    tables: list[CatalogTable] = []
+    recommender = Recommender(settings.recommender, extra_candidates=lambda: tables[0].available_ids())
+    tables.append(CatalogTable(recommender.set_available))
+    return recommender, tables[0]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
