@@ -21,15 +21,24 @@ class Topic(msgspec.Struct, frozen=True):
     key: str
     partitioned: bool
     retention_ms: int | None
-    """None: kept for ever."""
+    """None: kept for ever. Of a table this is how long its changes stay; the latest value per key always does."""
+    archived: bool = False
+    """The embedded bus trims nothing of it that the subscription `archive` has not acknowledged."""
+    redeliveries_max: int = 4
+    """Queues: after so many further deliveries an entry goes to the dead letters of its subscription."""
 
 
-EVENTS = Topic("events", "stream", "visitor", True, 7 * _DAY_MS)
+EVENTS = Topic("events", "stream", "visitor", True, 7 * _DAY_MS, archived=True)
 EVENTS_REJECTED = Topic("events-rejected", "stream", "none", False, 7 * _DAY_MS)
-CATALOG = Topic("catalog", "table", "item", False, None)
+CATALOG = Topic("catalog", "table", "item", False, 7 * _DAY_MS)
 MERCHANDISING = Topic("merchandising", "table", "rule", False, None)
 MODEL = Topic("model", "stream", "block", False, 2 * _DAY_MS)
 ANSWERS = Topic("answers", "stream", "visitor", True, 30 * _DAY_MS)
 ENGAGEMENTS = Topic("engagements", "queue", "visitor", False, 7 * _DAY_MS)
 
 ALL_TOPICS = (EVENTS, EVENTS_REJECTED, CATALOG, MERCHANDISING, MODEL, ANSWERS, ENGAGEMENTS)
+
+
+def dead_letters(topic: Topic, subscription: str) -> Topic:
+    """Where a queue's entries go that `subscription` gave up on; read it with `Bus.read`. Pulsar's own naming."""
+    return Topic(f"{topic.name}-{subscription}-DLQ", "queue", topic.key, False, topic.retention_ms)

@@ -136,6 +136,14 @@ Start = Literal["earliest", "latest"] | Position | int
 """Where a read begins: an end, after a position (exclusive), or at a Unix time in ms of acceptance by the bus."""
 
 
+class Below(Protocol):
+    """What an archive gives a bus that trims: `read` goes on in it below what the bus still holds."""
+
+    def __call__(self, topic: Topic, partition: int, start: Start, end: Position, /) -> AsyncIterator[Delivery]:
+        """Deliveries from `start` (as `Bus.read`) up to, and without, `end`; nothing for a topic it does not hold."""
+        ...
+
+
 class Bus(Protocol):
     """The one interface everything uses; `pulsar.py` and `embedded.py` keep it, the conformance suite proves it."""
 
@@ -160,6 +168,10 @@ class Bus(Protocol):
 
     async def subscribe(self, topic: Topic, name: str, *, mode: Mode, consumer: str = "") -> Subscription:
         """Join the subscription `name`, starting at the earliest entry when it is new."""
+        ...
+
+    async def unsubscribe(self, topic: Topic, name: str) -> None:
+        """Forget a subscription and its place, so that nothing is kept for it any more. Idempotent."""
         ...
 
     def read(

@@ -1,11 +1,14 @@
 """Choose the adapter by the URL's scheme."""
 
-from ingest.bus.contract import Bus
+from ingest.bus.contract import Below, Bus
+from ingest.bus.settings import BusSettings
 from ingest.errors import BusError
 
 
-async def open_bus(url: str) -> Bus:
-    """Connect to `pulsar://host:port` (admin port by `?admin=http://…`) or `valkey://host:port` / `unix://path`.
+async def open_bus(url: str, settings: BusSettings | None = None, *, below: Below | None = None) -> Bus:
+    """Connect to `pulsar://host:port[/tenant/namespace][?admin=http://…]` or `valkey://host:port` / `unix:///path`.
+
+    `below`: the archive, in which the embedded bus's `read` goes on under what was trimmed; Pulsar needs none.
 
     Raises:
         BusError: the scheme is not one of these.
@@ -15,11 +18,11 @@ async def open_bus(url: str) -> Bus:
     if scheme == "pulsar":
         from ingest.bus.pulsar import PulsarBus  # 60 MB resident; only when it is used
 
-        return await PulsarBus.connect(url)
+        return await PulsarBus.connect(url, settings)
     if scheme in {"valkey", "unix"}:
         from ingest.bus.embedded import EmbeddedBus
 
-        return await EmbeddedBus.connect(url)
+        return await EmbeddedBus.connect(url, settings, below=below)
     raise BusError(
         f"bus URL must begin with pulsar://, valkey:// or unix://, got {scheme}://; see `afterclick up --help`"
     )
