@@ -1,12 +1,13 @@
 """Serve the sample shop: its own origin, its own pages; it never calls the API itself, visitors' browsers do."""
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import parse_qs
 
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -60,15 +61,26 @@ async def run_shop(
     products: Sequence[ShopProduct] | None = None,
 ) -> None:
     """Serve the shop at `host:port` (a free port, not 0) until `stop` is set."""
-    shop = build_shop(api_url, write_key, products)
-    server = Server(shop, host, port, interface=Interfaces.ASGI, log_enabled=False)
+    app = build_shop(api_url, write_key, products)
+    server = _Server(
+        uvicorn.Config(
+            app, host, port, lifespan="off", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        )
+    )
     serving = asyncio.create_task(server.serve())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not serving.done():
-        server.stop()  # type: ignore[no-untyped-call]
+    server.should_exit = True
     await serving
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the shop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 class _Shop:
@@ -83,7 +95,7 @@ class _Shop:
     async def home(self, request: Request) -> Response:
         products = tuple(self._products.values())
         shelves = [(name, self._shelf(name)[0]) for name in self._categories]
-        return HTMLResponse(pages.home_page(self._frame(request), shelves=shelves, fresh=products[4::16][:8]))
+        return HTMLResponse(pages.home_page(self._frame(request), shelves=shelves, fresh=products[2::20][:6]))
 
     async def category(self, request: Request) -> Response:
         name = request.path_params["category"]
@@ -165,10 +177,13 @@ def _cart_of(request: Request) -> Cart:
 
 
 async def _item_id_of(request: Request) -> str:
-    if int(request.headers.get("content-length", "0")) > _FORM_BYTES_MAX:
-        return ""
-    async with request.form() as form:
-        return str(form.get("item_id", ""))
+    """The one field of the shop's forms; empty when the form is anything else."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _FORM_BYTES_MAX:
+            return ""
+    return parse_qs(body.decode("latin-1")).get("item_id", [""])[0]
 
 
 def _to_cart(cart: Cart) -> Response:
