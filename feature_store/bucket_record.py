@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from feature_store.byte_fields import read_le, read_u64_be, write_le, write_u64_be
 from feature_store.record_header import GUARD_BYTES, HEADER_BYTES, VERSION, check_record
-from feature_store.touches import is_applied, stored_batch, written_records
+from feature_store.touches import Touches, is_applied, stored_batch, written_records
 
 WEIGHT_SCALE = 1024
 """What an event at the very start of a weighted bucket counts; rounding costs at most 1/2048 of its weight."""
@@ -80,17 +80,17 @@ def read_buckets(record: bytes | None, layout: BucketLayout) -> BucketRecord:
 
 
 def apply_to_buckets(
-    records: Sequence[bytes | None], flat_touches: Sequence[int], *, layout: BucketLayout, log_id: int
+    records: Sequence[bytes | None], touches: Touches, *, layout: BucketLayout, log_id: int
 ) -> list[bytes | None]:
-    """The records after `flat_touches`, None for those that already had them all.
+    """The records after `touches`, None for those that already had them all.
 
     Args:
         records: as stored, or None; not modified.
-        flat_touches: rows of `touches.TOUCH_COLUMNS` numbers in log order; `KIND` is the metric's place in the layout.
+        touches: rows in log order; `KIND` is the metric's place in the layout.
         layout: what the records hold.
         log_id: of the log that the touches come from.
     """
-    batch = stored_batch(records, flat_touches, log_id)
+    batch = stored_batch(records, touches, log_id)
     out, ends = batch.output(layout.bytes_max)
     cells = np.zeros(layout.cells_per_metric * len(layout.metrics), dtype=np.int64)
     _apply(*batch, layout.number, layout.shape_arrays(), cells, out, ends)

@@ -111,6 +111,15 @@ class OnlineStore:
         replies = await self.send(commands, run_id=run_id) if commands else []
         return [value for reply in replies for value in reply]
 
+    async def read_with_ids(
+        self, wanted: Sequence[bytes], *, known: int, run_id: str
+    ) -> tuple[list[bytes | None], list[bytes]]:
+        """As `read`, and the item ids from index `known` on: every index in the records is below their end."""
+        size = self.settings.keys_per_read_max
+        commands: list[Command] = [("MGET", *wanted[i : i + size]) for i in range(0, len(wanted), size)]
+        *replies, added = await self.send([*commands, ("LRANGE", keys.ITEM_IDS, known, -1)], run_id=run_id)
+        return [value for reply in replies for value in reply], added
+
     async def write(
         self, writes: Sequence[RecordWrite], *, partitions: Iterable[int], identity: StoreIdentity, catching_up: bool
     ) -> list[int]:

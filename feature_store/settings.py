@@ -29,6 +29,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the worker holds and how long it waits."""
 
     batch_events_max: Positive = 2_000
+    batch_lines_max: Positive = 20_000
+    """Events and their items in one read and write of the store."""
     receive_wait_ms: Positive = 200
     cache_records_max: Positive = 40_000
     """Records kept in memory between batches, over all partitions; about 1 kB each."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from feature_store.byte_fields import read_le, read_u64_be, write_le, write_u64_be
 from feature_store.record_header import GUARD_BYTES, HEADER_BYTES, LAYOUT_TOP_ITEMS, VERSION, check_record
-from feature_store.touches import is_applied, stored_batch, written_records
+from feature_store.touches import Touches, is_applied, stored_batch, written_records
 
 PLACES = 256
 HALF_LIFE_MS = 1_800_000
@@ -50,11 +50,9 @@ def read_top_items(record: bytes | None) -> TopItems:
     return TopItems(entries["item"].copy(), entries["weight"].copy(), epoch)
 
 
-def apply_to_top_items(
-    records: Sequence[bytes | None], flat_touches: Sequence[int], *, log_id: int
-) -> list[bytes | None]:
-    """The records after `flat_touches` (views, `ITEM` is the item viewed); None for those that already had them all."""
-    batch = stored_batch(records, flat_touches, log_id)
+def apply_to_top_items(records: Sequence[bytes | None], touches: Touches, *, log_id: int) -> list[bytes | None]:
+    """The records after `touches` (views, `ITEM` is the item viewed); None for those that already had them all."""
+    batch = stored_batch(records, touches, log_id)
     out, ends = batch.output(RECORD_BYTES_MAX)
     _apply(*batch, np.empty(PLACES, np.int64), np.empty(PLACES, np.float64), out, ends)
     return written_records(out, ends)

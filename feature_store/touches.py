@@ -17,6 +17,10 @@ TIME_MS_END = 1 << 47
 """Event times are stored in 6 bytes."""
 
 
+Touches = NDArray[np.int64]
+"""Shape (touches, 7)."""
+
+
 class StoredBatch(NamedTuple):
     """The records of a batch as they were read, one after the other.
 
@@ -30,7 +34,7 @@ class StoredBatch(NamedTuple):
 
     stored: NDArray[np.uint8]
     offsets: NDArray[np.int64]
-    touches: NDArray[np.int64]
+    touches: Touches
     starts: NDArray[np.int64]
     log_id: NDArray[np.uint8]
 
@@ -44,9 +48,8 @@ class StoredBatch(NamedTuple):
         return np.empty(self.records * record_bytes_max, np.uint8), np.zeros(self.records, np.int64)
 
 
-def stored_batch(records: Sequence[bytes | None], flat_touches: Sequence[int], log_id: int) -> StoredBatch:
-    """Lay out `records` and their touches (flattened rows of 7 in log order) for the kernels."""
-    touches = np.array(flat_touches, dtype=np.int64).reshape(-1, TOUCH_COLUMNS)
+def stored_batch(records: Sequence[bytes | None], touches: Touches, log_id: int) -> StoredBatch:
+    """Lay out `records` and their touches (rows in log order) for the kernels."""
     touches = touches[np.argsort(touches[:, ROW], kind="stable")]
     offsets = np.zeros(len(records) + 1, dtype=np.int64)
     np.cumsum([0 if record is None else len(record) for record in records], out=offsets[1:])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from feature_store.byte_fields import read_le, read_u64_be, write_le, write_u64_be
 from feature_store.record_header import GUARD_BYTES, HEADER_BYTES, LAYOUT_VISITOR, VERSION, check_record
-from feature_store.touches import is_applied, stored_batch, written_records
+from feature_store.touches import Touches, is_applied, stored_batch, written_records
 
 EVENTS_MAX = 100
 SHOWN_MAX = 50
@@ -89,17 +89,17 @@ def read_visitor(record: bytes | None) -> VisitorRecord:
 
 
 def apply_to_visitors(
-    records: Sequence[bytes | None], flat_touches: Sequence[int], *, item_hash: NDArray[np.uint32], log_id: int
+    records: Sequence[bytes | None], touches: Touches, *, item_hash: NDArray[np.uint32], log_id: int
 ) -> list[bytes | None]:
-    """The records after `flat_touches`, None for those that already had them all.
+    """The records after `touches`, None for those that already had them all.
 
     Args:
         records: as stored, or None; not modified.
-        flat_touches: rows of `touches.TOUCH_COLUMNS` numbers in log order; `KIND` 0 is an impression.
+        touches: rows in log order; `KIND` 0 is an impression.
         item_hash: hash of the item id by item index; covers every index in `records` and touches.
         log_id: of the log that the touches come from.
     """
-    batch = stored_batch(records, flat_touches, log_id)
+    batch = stored_batch(records, touches, log_id)
     out, ends = batch.output(RECORD_BYTES_MAX)
     _apply(batch.stored, batch.offsets, batch.touches, batch.starts, item_hash, batch.log_id, out, ends)
     return written_records(out, ends)

@@ -1,0 +1,98 @@
+"""Every window value in the store, by entity and with item ids: to compare two systems, or to look at one."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from feature_store import keys, layouts
+from feature_store.bucket_record import BucketLayout, count_since, decayed_count, read_buckets
+from feature_store.item_index import ItemNames
+from feature_store.kinds import Kind
+from feature_store.online_store import OnlineStore
+from feature_store.visitor_record import VisitorRecord, read_visitor
+from feature_store.windows import VISITOR_WINDOWS_MS, count_by_kind
+
+_SCAN_COUNT = 1_000
+
+Windows = dict[str, dict[str, Any]]
+"""Entity ("visitor:<hex>", "item:<id>", "placement:<name>", "events") -> window -> value."""
+
+
+async def dump_windows(store: OnlineStore, at_ms: int) -> Windows:
+    """All windows as they are at `at_ms`, summed over partitions; equal for two stores that took in the same events.
+
+    The candidates for the top items are left out: which they are depends on the order of the log. Reads everything:
+    for tests and audits, not for serving.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
+    names = ItemNames()
+    [added] = await store.send([("LRANGE", keys.ITEM_IDS, 0, -1)])
+    names.learn(added)
+    windows: Windows = {}
+    async for key, raw in _records(store, b"v:*"):
+        windows[f"visitor:{key[2:].hex()}"] = _visitor_windows(read_visitor(raw), names, at_ms)
+    for entity, pattern, layout, name_of in (
+        ("item:", b"i:*", layouts.ITEM, lambda key: names.ids_of([keys.split_item_key(key)[1]])[0]),
+        ("placement:", b"p:*", layouts.PLACEMENT, lambda key: key[4:].decode()),
+        ("events", b"k:*", layouts.EVENT_KINDS, lambda _: ""),
+    ):
+        windows.update(await _bucket_windows(store, entity, pattern, layout, name_of, at_ms))
+    return windows
+
+
+async def _records(store: OnlineStore, pattern: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
+    """Every record under `pattern`, each once."""
+    cursor: Any = b"0"
+    seen: set[bytes] = set()
+    while True:
+        [[cursor, found]] = await store.send([("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)])
+        fresh = [key for key in found if key not in seen]
+        seen.update(fresh)
+        for key, record in zip(fresh, await store.read(fresh), strict=True):
+            if record is not None:
+                yield key, record
+        if cursor == b"0":
+            return
+
+
+def _visitor_windows(record: VisitorRecord, names: ItemNames, at_ms: int) -> dict[str, Any]:
+    ids = names.ids_of(record.item_index.tolist())
+    windows: dict[str, Any] = {
+        "events": [
+            [time_ms, Kind(kind).name.lower(), quantity, item_id]
+            for time_ms, kind, quantity, item_id in zip(
+                record.time_ms.tolist(), record.kind.tolist(), record.quantity.tolist(), ids, strict=True
+            )
+        ],
+        "shown": list(zip(record.shown_time_ms.tolist(), names.ids_of(record.shown_item_index.tolist()), strict=True)),
+        "overflowed": record.overflowed,
+    }
+    for name, window_ms in VISITOR_WINDOWS_MS.items():
+        counted = count_by_kind(record, window_ms=window_ms, now_ms=at_ms)
+        windows |= {f"{kind.name.lower()}_{name}": count for kind, count in zip(Kind, counted.counts, strict=True)}
+    return windows
+
+
+async def _bucket_windows(
+    store: OnlineStore, entity: str, pattern: bytes, layout: BucketLayout, name_of: Callable[[bytes], str], at_ms: int
+) -> Windows:
+    summed: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    async for key, raw in _records(store, pattern):
+        record = read_buckets(raw, layout)
+        windows = summed[entity + name_of(key)]
+        for number, (bucket_ms, buckets, weighted) in enumerate(layout.resolutions):
+            span_ms = bucket_ms * (buckets - 1)
+            if weighted:
+                values = decayed_count(record, layout, number, now_ms=at_ms).tolist()
+            else:
+                values = count_since(record, layout, number, start_ms=at_ms - span_ms, end_ms=at_ms).tolist()
+            for metric, value in zip(layout.metrics, values, strict=True):
+                windows[f"{metric}_{'decayed' if weighted else f'{span_ms // 1000}s'}"] += value
+    return {name: {window: _rounded(value) for window, value in windows.items()} for name, windows in summed.items()}
+
+
+def _rounded(value: float) -> float:
+    """Sums over partitions may differ in the last bits with the order of the keys."""
+    return float(f"{value:.9g}")
