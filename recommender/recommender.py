@@ -110,7 +110,7 @@ class Recommender:
         items, n = model.items, filling.n
         blocked = filling.blocked(items)
         if rung == _BLEND:
-            filling.extend(model.personal(prefix, n, blocked), items, "blend")
+            filling.extend(_personal(model, prefix, n, blocked), items, "blend")
         if filling.missing and rung <= _NEIGHBOURS and len(prefix.rows):
             filling.extend(model.neighbours(int(prefix.rows[-1]), n, filling.blocked(items)), items, "neighbours")
         if filling.missing:
@@ -182,6 +182,16 @@ def prefix_of(items: ItemTable, history: History, request: RecommendRequest, now
 
 
 _NO_PREFIX = Prefix(np.empty(0, np.int32), np.empty(0, np.uint8), np.empty(0, np.int64))
+
+
+def _personal(model: LiveModel, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
+    """The blend without the item at hand: nobody goes from an item to itself. Popular, it may still fill up the end."""
+    at_hand = prefix.rows[-1]
+    was_blocked = bool(blocked[at_hand])
+    blocked[at_hand] = True
+    scored = model.personal(prefix, n, blocked)
+    blocked[at_hand] = was_blocked
+    return scored
 
 
 class _Filling:

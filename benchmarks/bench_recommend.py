@@ -1,0 +1,123 @@
+"""What does one answer cost in the recommender, and what does following the model cost between answers?
+
+Question: CPU for one personal top 20 (blend of session kNN, transitions, iALS and the own session), for the cheaper
+rungs, and for one slice of a delta, at 10,000 and 100,000 items.
+Budget: the blend under 150 µs at 10,000 items and 600 µs at 100,000; a slice under 200 µs; one thread.
+Method: a seeded crowd with tastes (sessions of 2 to 12 views in one of 200 neighbourhoods of the catalogue) teaches the
+model; the vectors are random, for their values do not change the work. Histories are sessions of the same crowd.
+
+    python benchmarks/bench_recommend.py [--items 10000 100000] [--answers 2000]
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+
+from recommender.history import EMPTY_HISTORY, History
+from recommender.kernels import compile_all
+from recommender.live_model import LiveModel
+from recommender.model_log import EVENTS_BLOCK, FACTORS_BLOCK, Delta
+from recommender.model_parameters import ModelParameters
+from recommender.models.ials import Ials
+from recommender.models.protocol import Events
+from recommender.recommender import Recommender
+from recommender.requests import RecommendRequest
+from recommender.settings import RecommenderSettings
+
+SEED, SESSIONS, NEIGHBOURHOODS = 7, 60_000, 200
+NOW_MS = 1_700_000_000_000
+
+
+def crowd(items: int, sessions: int) -> Events:
+    rng = np.random.default_rng(SEED)
+    lengths = rng.integers(2, 13, sessions)
+    numbers = np.repeat(np.arange(sessions), lengths)
+    home = np.repeat(rng.integers(0, NEIGHBOURHOODS, sessions), lengths)
+    width = items // NEIGHBOURHOODS
+    within = np.minimum(rng.zipf(1.3, len(numbers)) - 1, width - 1)
+    rows = (home * width + within).astype(np.int32)
+    return Events(numbers, rows, np.ones(len(rows), np.uint8), NOW_MS + np.arange(len(rows)) * 200)
+
+
+def model_of(items: int, events: Events) -> LiveModel:
+    model = LiveModel("bench", ModelParameters())
+    for row in range(items):
+        model.items.add(f"item-{row}")
+    vectors = np.random.default_rng(SEED).normal(size=(items, model.parameters.ials.factors)).astype(np.float32) * 0.1
+    model.replace_ials(Ials(model.parameters.ials, vectors))
+    model.learn(events)
+    return model
+
+
+def histories(events: Events, count: int) -> list[History]:
+    picked = np.random.default_rng(SEED + 1).choice(events.sessions.max(), count)
+    found = []
+    for session in picked:
+        at = slice(*np.searchsorted(events.sessions, [session, session + 1]))
+        rows = events.rows[at]
+        found.append(History(tuple(f"item-{row}" for row in rows), events.times_ms[at], events.kinds[at]))
+    return found
+
+
+def percentiles(name: str, calls: list[Callable[[], object]]) -> None:
+    for call in calls[:200]:
+        call()
+    took_us = []
+    cpu_s = time.process_time()
+    for call in calls:
+        started_s = time.perf_counter()
+        call()
+        took_us.append((time.perf_counter() - started_s) * 1e6)
+    cpu_us = (time.process_time() - cpu_s) / len(calls) * 1e6
+    p50, p99 = np.percentile(took_us, [50, 99])
+    print(f"{name} cpu_us={cpu_us:.0f} p50_us={p50:.0f} p99_us={p99:.0f} n={len(calls)}")
+
+
+def deltas(model: LiveModel, events: Events, count: int) -> list[Delta]:
+    made = []
+    for number in range(count):
+        arrays = {name: array[number * 20 : number * 20 + 20] for name, array in events._asdict().items()}
+        if number % 2:
+            rows = np.unique(arrays["rows"])
+            arrays = {"rows": rows, "vectors": model.ials.factors.vectors[rows] * np.float32(1.01)}
+        block = FACTORS_BLOCK if number % 2 else EVENTS_BLOCK
+        made.append(Delta(model.version, number + 1, block, NOW_MS, arrays))
+    return made
+
+
+def run(items: int, answers: int) -> None:
+    events = crowd(items, SESSIONS)
+    model = model_of(items, events)
+    recommender = Recommender(RecommenderSettings())
+    recommender.use(model)
+    request = RecommendRequest("v", n=20)
+    asked = histories(events, answers)
+    ask = recommender.recommend
+    percentiles(f"blend items={items}", [lambda h=h: ask(request, h, NOW_MS, 200.0) for h in asked])
+    prefixed = RecommendRequest("v", n=20, item="item-1")
+    percentiles(f"blend_page_item items={items}", [lambda h=h: ask(prefixed, h, NOW_MS, 200.0) for h in asked])
+    percentiles(f"neighbours items={items}", [lambda h=h: ask(request, h, NOW_MS, 1.5) for h in asked])
+    percentiles(f"no_history items={items}", [lambda: ask(request, EMPTY_HISTORY, NOW_MS, 200.0)] * answers)
+    explained = RecommendRequest("v", n=20, explain=True)
+    percentiles(
+        f"explained items={items}", [lambda h=h: ask(explained, h, NOW_MS, 200.0) for h in asked[: answers // 4]]
+    )
+    slices = (step for delta in deltas(model, events, 400) for step in model.apply(delta))
+    percentiles(f"delta_slice items={items}", [lambda: list(islice(slices, 1))] * 400)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--answers", type=int, default=2_000)
+    options = parser.parse_args()
+    compile_all()
+    for items in options.items:
+        run(items, options.answers)
+
+
+if __name__ == "__main__":
+    main()

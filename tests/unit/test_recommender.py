@@ -1,0 +1,164 @@
+"""Answers by rung, and why a cheaper one answered."""
+
+import numpy as np
+import pytest
+
+from feature_store.kinds import Kind
+from recommender.history import EMPTY_HISTORY, History
+from recommender.live_model import LiveModel
+from recommender.model_parameters import ModelParameters
+from recommender.models.protocol import Events
+from recommender.models.session_knn import SessionKnnParameters
+from recommender.models.transitions import TransitionParameters
+from recommender.recommender import Recommender
+from recommender.requests import Ranked, Reason, RecommendRequest
+from recommender.settings import RecommenderSettings
+
+_NOW_MS = 1_700_000_000_000
+_PARAMETERS = ModelParameters(
+    transitions=TransitionParameters(sessions_max=64),
+    session_knn=SessionKnnParameters(sessions_max=64, postings_max=512),
+)
+_SESSIONS = (("a", "b", "c"), ("a", "b", "d"), ("a", "b"), ("e", "f"), ("e", "f", "g"), ("h",), ("h",), ("h",), ("h",))
+
+
+def _model(sessions: tuple[tuple[str, ...], ...] = _SESSIONS, version: str = "v1") -> LiveModel:
+    model = LiveModel(version, _PARAMETERS)
+    steps = [(number, model.items.add(item)) for number, session in enumerate(sessions) for item in session]
+    numbers, rows = np.array(steps, np.int64).reshape(-1, 2).T
+    times_ms = _NOW_MS - 60_000 + np.arange(len(steps))
+    model.learn(Events(np.ascontiguousarray(numbers), rows.astype(np.int32), np.ones(len(steps), np.uint8), times_ms))
+    return model
+
+
+def _recommender(model: LiveModel | None = None, catalogue: tuple[str, ...] = ()) -> Recommender:
+    recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalogue)
+    recommender.use(model)
+    return recommender
+
+
+def _viewed(*items: str) -> History:
+    return History(items, _NOW_MS - len(items) + np.arange(len(items)), np.full(len(items), Kind.VIEW, np.uint8))
+
+
+def _ask(recommender: Recommender, request: RecommendRequest, history: History = EMPTY_HISTORY) -> Ranked:
+    return recommender.recommend(request, history, _NOW_MS, 200.0)
+
+
+def _ids(ranked: Ranked) -> list[str]:
+    return [item.id for item in ranked.items]
+
+
+def test_an_empty_shop_is_answered_with_nothing_and_the_reason() -> None:
+    ranked = _ask(_recommender(), RecommendRequest("v"))
+
+    assert (ranked.items, ranked.served_by, ranked.degraded) == ((), "none", "no-data")
+
+
+def test_a_cold_shop_answers_from_its_catalogue() -> None:
+    recommender = _recommender(catalogue=("x", "y", "z"))
+    recommender.set_available("y", False)
+
+    ranked = _ask(recommender, RecommendRequest("v", n=5))
+
+    assert (_ids(ranked), ranked.served_by, ranked.degraded) == (["x", "z"], "popular", "no-model")
+
+
+def test_a_visitor_with_history_gets_what_goes_with_it() -> None:
+    ranked = _ask(_recommender(_model()), RecommendRequest("v", n=2), _viewed("a"))
+
+    assert _ids(ranked)[0] == "b"
+    assert (ranked.served_by, ranked.degraded, ranked.model_version) == ("blend", None, "v1")
+
+
+def test_the_pages_own_item_counts_while_its_click_is_in_flight() -> None:
+    ranked = _ask(_recommender(_model()), RecommendRequest("v", n=2, item="e"))
+
+    assert set(_ids(ranked)) == {"f", "g"}
+    assert ranked.served_by == "blend"
+
+
+def test_a_stranger_gets_what_trends_and_is_told_why() -> None:
+    ranked = _ask(_recommender(_model()), RecommendRequest("v", n=1))
+
+    assert (_ids(ranked), ranked.degraded) == (["h"], "no-history")
+
+
+def test_without_time_a_cheaper_rung_answers_and_says_so() -> None:
+    ranked = _recommender(_model()).recommend(RecommendRequest("v", n=3), _viewed("a"), _NOW_MS, 0.01)
+
+    assert (ranked.served_by, ranked.degraded, len(ranked.items)) == ("popular", "budget", 3)
+
+
+def test_fills_up_from_cheaper_rungs_and_then_from_the_catalogue() -> None:
+    ranked = _ask(_recommender(_model(), catalogue=("a", "new")), RecommendRequest("v", n=20, item="a"))
+
+    assert _ids(ranked)[0] == "b"
+    assert set(_ids(ranked)) == {"b", "c", "d", "e", "f", "g", "h", "new"}
+    assert len(_ids(ranked)) == 8
+
+
+def test_an_unavailable_item_is_gone_at_once_and_back_at_once() -> None:
+    recommender = _recommender(_model())
+    recommender.set_available("b", False)
+    without = _ids(_ask(recommender, RecommendRequest("v", n=20), _viewed("a")))
+    recommender.set_available("b", True)
+
+    assert "b" not in without
+    assert "b" in _ids(_ask(recommender, RecommendRequest("v", n=20), _viewed("a")))
+
+
+def test_an_item_unavailable_before_the_model_knows_it_stays_so() -> None:
+    recommender = _recommender()
+    recommender.set_available("b", False)
+    recommender.use(_model())
+
+    assert "b" not in _ids(_ask(recommender, RecommendRequest("v", n=20), _viewed("a")))
+
+
+def test_the_unavailable_stay_so_over_a_swap_of_models_with_other_rows() -> None:
+    recommender = _recommender(_model())
+    recommender.set_available("b", False)
+    _ask(recommender, RecommendRequest("v"))
+    recommender.use(_model((("z", "b", "a"), ("b", "a")), version="v2"))
+
+    ranked = _ask(recommender, RecommendRequest("v", n=20), _viewed("a"))
+
+    assert set(_ids(ranked)) == {"z", "a"}
+    assert ranked.model_version == "v2"
+
+
+def test_explains_by_the_visitors_own_events() -> None:
+    ranked = _ask(_recommender(_model()), RecommendRequest("v", n=8, explain=True), _viewed("e", "a"))
+
+    reasons = {item.id: item.reasons for item in ranked.items}
+    assert reasons["b"] == (Reason("viewed", "a"),)
+    assert reasons["g"] == (Reason("viewed", "e"),)
+
+
+def test_gives_no_reasons_unasked() -> None:
+    assert all(item.reasons == () for item in _ask(_recommender(_model()), RecommendRequest("v")).items)
+
+
+def test_scores_never_grow_along_the_list() -> None:
+    ranked = _ask(_recommender(_model(), catalogue=("new",)), RecommendRequest("v", n=20), _viewed("a"))
+
+    scores = [item.score for item in ranked.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similar_items_leave_out_the_item_itself_and_the_unavailable() -> None:
+    recommender = _recommender(_model())
+    recommender.set_available("c", False)
+
+    found = [item.id for item in recommender.similar("b", 10)]
+
+    assert found[0] == "a"
+    assert "d" in found
+    assert not {"b", "c"} & set(found)
+    assert recommender.similar("unknown", 10) == ()
+
+
+@pytest.mark.parametrize("history", [_viewed("unknown"), EMPTY_HISTORY])
+def test_a_history_the_model_does_not_know_is_no_history(history: History) -> None:
+    assert _ask(_recommender(_model()), RecommendRequest("v"), history).degraded == "no-history"
