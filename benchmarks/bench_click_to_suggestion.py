@@ -29,6 +29,7 @@ from loadtest.catalog_fill import fill_catalog
 from loadtest.client import Client
 from loadtest.delivery import Delivery, Tally
 from loadtest.errors import ServerUnavailableError
+from loadtest.freshness import OWN_EVENTS
 from loadtest.open_loop import Samples, open_loop
 from loadtest.percentiles import Percentiles, percentiles_of
 from loadtest.synthetic_catalogue import synthetic_products
@@ -36,8 +37,6 @@ from loadtest.system import Keys, read_keys, running_system
 from loadtest.traffic import CrowdTraffic, event_call
 
 ITEMS, SEED, SEED_EVENTS = 1_000, 7, 5_000
-OWN_EVENTS = frozenset({"blend", "neighbours"})
-"""Rungs that answer from the visitor's own events, when no page's item is given."""
 POLL_S, GIVE_UP_S, MODEL_WITHIN_S = 0.001, 5.0, 120.0
 
 

@@ -22,8 +22,8 @@ class Row(NamedTuple):
     """One usable row.
 
     `row` is its 0-based number in the file; `time_ms` the file's own, or synthetic; `item` is None where the event
-    needs none; `item_before` is the item of the same visitor's event before this one; `item_known` whether
-    any event of theirs before had the same item.
+    needs none; `item_before` is the item of the same visitor's event before this one; `item_age_rows` how
+    many rows ago anybody's first event with that item was.
     """
 
     row: int
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     price: float | None
     visitor_events_before: int
     item_before: str | None
-    item_known: bool
+    item_age_rows: int
 
 
 class Product(NamedTuple):
@@ -116,8 +116,9 @@ def read_events(
     usable = usable.sort("time_ms", maintain_order=True).with_columns(
         pl.int_range(pl.len()).over("visitor").alias("visitor_events_before"),
         pl.col("item").shift(1).over("visitor").alias("item_before"),
-        (pl.int_range(pl.len()).over("visitor", "item") > 0).alias("item_known"),
+        pl.int_range(pl.len()).alias("item_age_rows"),
     )
+    usable = usable.with_columns(pl.col("item_age_rows") - pl.col("item_age_rows").first().over("item"))
     return EventFile(
         digest=file_digest(path),
         rows_total=frame.height,

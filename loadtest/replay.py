@@ -31,8 +31,8 @@ async def replay(options: ReplayOptions) -> ReplayReport:
     # The secret key opens history older than the allowed lateness; what is stamped on arrival never needs it.
     events_key = options.write_key if options.times == "arrival" else options.secret_key or options.write_key
     async with (
-        _client(options, events_key, connections_max=options.lanes + 1) as sending,
-        _client(options, options.write_key, connections_max=options.lanes) as asking,
+        _client(options, events_key, connections_max=options.lanes) as sending,
+        _client(options, options.write_key, connections_max=options.lanes + 1) as asking,
         _client(options, options.secret_key or options.write_key, connections_max=2) as managing,
     ):
         products = await _fill_catalog(options, file, managing)
@@ -51,7 +51,7 @@ class _Replay:
         self._tally = Tally()
         self._delivery = Delivery(sending, self._tally, deadline_s=options.send_deadline_s)
         self._asker = Asker(asking, n=options.ask_n, placement=options.placement)
-        self._probe = FreshnessProbe(managing, every=options.freshness_every)
+        self._probe = FreshnessProbe(asking, managing, every=options.freshness_every, placement=options.placement)
         self._acknowledged_s: dict[str, float] = {}
         self._behind_s_max = 0.0
         first_ms, last_ms = _span_ms(file)
@@ -64,6 +64,7 @@ class _Replay:
     async def run(self, products: Filled) -> ReplayReport:
         """Send all, then report."""
         options = self._options
+        await self._probe.begin()
         with _progress(enabled=options.progress) as progress:
             task = progress.add_task(f"replay {options.file.name}", total=self._file.usable.height)
 

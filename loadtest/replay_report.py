@@ -107,9 +107,16 @@ def _times_table(report: ReplayReport) -> Table:
     table = Table("milliseconds", "count", "p50", "p90", "p99", "p99.9", "max", title_justify="left")
     if report.asks is not None:
         _add_times(table, "suggestions", report.asks.latency)
-    _add_times(table, "freshness (202 to recent items)", report.freshness.latency)
-    if report.freshness.unmeasured is not None:
-        table.add_row(f"  {report.freshness.unmeasured}", *[""] * 6)
+    freshness = report.freshness
+    _add_times(table, "freshness: 202 to an answer made from it", freshness.watched)
+    if freshness.timeouts:
+        table.add_row("  not within 10 s", f"{freshness.timeouts:,}", *[""] * 5)
+    if freshness.stopped is not None:
+        table.add_row(f"  {freshness.stopped}", *[""] * 6)
+    if freshness.worker is not None:
+        worker = freshness.worker
+        cells = (f"{worker.count:,}", f"{worker.p50_ms:.2f}", "", f"{worker.p99_ms:.2f}", "", "")
+        table.add_row("freshness: collector to records (/metrics)", *cells)
     return table
 
 

@@ -62,7 +62,7 @@ class ReplayOptions(_Checked, frozen=True, kw_only=True):
         spacing_ms: the gap between rows of a file without times.
         ask_every: ask for suggestions before each so-manieth event and score them against it; 0: never.
         settle_ms: an ask waits until the visitor's last acknowledged event is this old: people click more slowly.
-        freshness_every: watch each so-manieth batch until its last event shows in the visitor's recent items; 0: never.
+        freshness_every: watch a new visitor of each so-manieth batch until an answer is made of their click; 0: off.
         lanes: visitors are hashed to lanes; a lane sends one batch at a time, which keeps each visitor's order.
         lane_batches_max: batches that wait in one lane before the reader pauses; bounds how far lanes drift apart.
         linger_ms: at a numeric speed, how long an event may wait for others of its lane.

@@ -18,7 +18,7 @@ visits = st.lists(st.sampled_from("abcdefgh"), max_size=120)
 
 
 def row(at: int, visitor: str) -> Row:
-    return Row(at, at, visitor, None, "i", "view_item", 1, None, 0, None, False)
+    return Row(at, at, visitor, None, "i", "view_item", 1, None, 0, None, 0)
 
 
 @settings(max_examples=40, deadline=None)

@@ -188,11 +188,11 @@ def test_a_row_knows_what_its_visitor_did_before(tmp_path: Path) -> None:
 
     rows = list(read(file).rows())
 
-    assert [(row.visitor_events_before, row.item_before, row.item_known) for row in rows] == [
-        (0, None, False),
-        (0, None, False),
-        (1, "a", False),
-        (2, "b", True),
+    assert [(row.visitor_events_before, row.item_before, row.item_age_rows) for row in rows] == [
+        (0, None, 0),
+        (0, None, 1),
+        (1, "a", 0),
+        (2, "b", 3),
     ]
 
 
