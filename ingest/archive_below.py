@@ -1,19 +1,19 @@
 """Let the embedded bus read on in the archive, below what it has trimmed."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from ingest.bus.contract import Delivery, Position, Start
+from ingest.bus.contract import Below, Delivery, Position, Start
 from ingest.topics import EVENTS, Topic
 
 
-def archived_below(root: Path) -> Callable[[Topic, int, Start, Position], AsyncIterator[Delivery]]:
+def archived_below(root: Path) -> Below:
     """`below(topic, partition, start, end)`: what the archive in `root` holds from `start` to before `end`.
 
     Topics without an archive give nothing.
     """
 
-    async def below(topic: Topic, partition: int, start: Start, end: Position) -> AsyncIterator[Delivery]:
+    async def below(topic: Topic, partition: int, start: Start, end: Position, /) -> AsyncIterator[Delivery]:
         if topic.name != EVENTS.name:
             return
         # Here, since polars takes 25 MB and most readers of the bus never come this far back.
