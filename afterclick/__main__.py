@@ -8,6 +8,7 @@ import typer
 
 from afterclick import commands_data, commands_load, commands_pulsar
 from afterclick.console import errors_without_traceback
+from afterclick.logs import configure_logs
 from afterclick.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -90,6 +91,7 @@ def _settings(config: Path | None, **overrides: str | int | None) -> Settings:
 
 def main() -> None:
     """The console script."""
+    configure_logs(for_a_person=True)
     app()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from afterclick.logs import configure_logs
 from afterclick.run import stop_on_signals
 from afterclick.settings import Settings
 from ingest.archive_below import archived_below
@@ -27,12 +28,11 @@ RunPart = Callable[[Settings, Bus, asyncio.Event], Awaitable[None]]
 async def run_worker(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     """The feature worker."""
     from feature_store.online_store import OnlineStore
-    from feature_store.settings import Settings as FeatureStoreSettings
     from feature_store.worker import run_worker as run
 
     store = OnlineStore(settings.system.store, settings.store)
     try:
-        await run(bus, store, FeatureStoreSettings(settings.store, settings.worker), stop)
+        await run(bus, store, settings.worker, stop, dedup=settings.dedup)
     finally:
         await store.close()
 
@@ -101,22 +101,10 @@ async def _connect(settings: Settings, stop: asyncio.Event) -> Bus | None:
     return None
 
 
-def _configure_logs() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 if __name__ == "__main__":
     import uvloop
 
-    _configure_logs()
+    configure_logs(for_a_person=False)
     started_s = time.monotonic()
     uvloop.run(main(sys.argv[1], msgspec.json.decode(Path(sys.argv[2]).read_bytes(), type=Settings)))
     log.info("stopped", part=sys.argv[1], after_s=round(time.monotonic() - started_s, 1))

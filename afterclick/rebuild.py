@@ -6,7 +6,6 @@ from afterclick.errors import PartFailedError
 from afterclick.settings import Settings
 from feature_store.online_store import OnlineStore
 from feature_store.rebuild import rebuild_online_store
-from feature_store.settings import Settings as FeatureStoreSettings
 from ingest.archive_below import archived_below
 from ingest.bus import open_bus
 
@@ -26,7 +25,7 @@ async def rebuild_running(settings: Settings) -> int:
     bus = await open_bus(resolved.system.bus, settings=resolved.bus, below=archived_below(resolved.archive_dir))
     store = OnlineStore(resolved.system.store, resolved.store)
     try:
-        return await rebuild_online_store(bus, store, FeatureStoreSettings(resolved.store, resolved.worker))
+        return await rebuild_online_store(bus, store, resolved.worker, dedup=resolved.dedup)
     finally:
         await store.close()
         await bus.close()
