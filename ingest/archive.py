@@ -74,14 +74,14 @@ async def _follow(
     wait_ms = min(_WAIT_MS, settings.archive.flush_ms)
     while not stop.is_set():
         try:
-            deliveries = await subscription.receive(wait_ms=wait_ms, entries_max=settings.archive.flush_rows)
+            deliveries = await subscription.receive(wait_ms=wait_ms, entries_max=settings.archive.flush_entries)
         except BusUnavailableError as error:
             _log.warning("archive waits for the bus", reason=str(error))
             await asyncio.sleep(_RETRY_S)
             continue
         for delivery in deliveries:
             archive.hold(delivery)
-        if archive.rows_held >= settings.archive.flush_rows or archive.held_ms >= settings.archive.flush_ms:
+        if archive.entries_held >= settings.archive.flush_entries or archive.held_ms >= settings.archive.flush_ms:
             await archive.flush()
 
 
@@ -95,7 +95,7 @@ class _Archive:
         self._in_place = archived_positions(root)
         self._held: dict[int, list[Deduplicated]] = {}
         self._held_since_s: float | None = None
-        self.rows_held = 0
+        self.entries_held = 0
 
     @property
     def held_ms(self) -> float:
@@ -114,7 +114,7 @@ class _Archive:
                 f"{found.delivery.log_id:016x}; move the archive's folder away, or start with another --data-dir"
             )
         self._held.setdefault(found.delivery.partition, []).append(found)
-        self.rows_held += len(found.events)
+        self.entries_held += len(found.delivery.entries)
         if self._held_since_s is None:
             self._held_since_s = time.monotonic()
         if found.broken:
@@ -129,7 +129,7 @@ class _Archive:
                 await self._acknowledge(held[-1])
         self._held = {}
         self._held_since_s = None
-        self.rows_held = 0
+        self.entries_held = 0
 
     async def _acknowledge(self, last: Deduplicated) -> None:
         try:

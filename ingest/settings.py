@@ -43,8 +43,8 @@ class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the archive writes."""
 
     flush_ms: Positive = 5_000
-    flush_rows: Positive = 20_000
-    """Events held in memory, over all partitions, before they are written."""
+    flush_entries: Positive = 20_000
+    """Entries held in memory, repeats included, over all partitions, before they are written: about 1.5 kB each."""
     lock_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """How long a starting archive waits for another one on the same folder to go."""
 
