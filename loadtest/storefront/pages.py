@@ -65,7 +65,8 @@ def listing_page(frame: Frame, *, title: str, products: Sequence[ShopProduct], s
     body = (
         f'<section><h1 class="title">{escape(title)}</h1><p class="count">{len(products)} things</p>{found}</section>'
     )
-    return _page(frame, title, body + suggestion_box("category-page", "Chosen for you", n=6) + told)
+    placement = "category-page" if search_term is None else "search"
+    return _page(frame, title, body + suggestion_box(placement, "Chosen for you", n=6) + told)
 
 
 def product_page(frame: Frame, product: ShopProduct) -> str:
@@ -137,7 +138,8 @@ def order_page(frame: Frame, order_id: str, bought: Bought) -> str:
         '<a class="button" href="/">Back to the shop</a></section>'
     )
     sold = {"message_id": f"purchase-{order_id}", "cart_id": order_id, **_sale(bought)}
-    return _page(frame, "Thank you", body + tell("purchase", sold) + suggestion_box("order", "For next time", n=6))
+    more = suggestion_box("order-confirmation", "For next time", n=6)
+    return _page(frame, "Thank you", body + tell("purchase", sold) + more)
 
 
 def missing_page(frame: Frame) -> str:
