@@ -53,6 +53,8 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def print(self, console: Console) -> None:
         """Print the tables."""
+        # A title over a table wraps at the table's width; a line of its own does not.
+        console.print(f"Replay of {self.file}, {self.times} times, speed {self.speed}")
         console.print(_sent_table(self))
         if self.asks is not None:
             console.print(_hits_table(self.asks))
@@ -60,9 +62,7 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _sent_table(report: ReplayReport) -> Table:
-    table = Table(
-        "", "count", title=f"Replay of {report.file} ({report.times}, speed {report.speed})", title_justify="left"
-    )
+    table = Table("", "count")
     for name, value in _sent_rows(report):
         table.add_row(name, value)
     return table
