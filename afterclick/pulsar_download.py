@@ -19,7 +19,10 @@ INSTALL_COMMAND = "apt-get install -y openjdk-17-jre-headless maven"
 
 _ARTIFACT = f"org.apache.pulsar:pulsar-server-distribution:{PULSAR_VERSION}:tar.gz:bin"
 _TARBALL = f"pulsar-server-distribution-{PULSAR_VERSION}-bin.tar.gz"
-_SHA512 = "65b769b10696cdfebf7fc5bcdc95dd663702e27051e616c1a13cb100e91279525be35352171befe7b0011176330aab29bd0a6c8a0f2f0646641af46d2e33cbd6"
+_SHA512 = (
+    "65b769b10696cdfebf7fc5bcdc95dd663702e27051e616c1a13cb100e9127952"
+    "5be35352171befe7b0011176330aab29bd0a6c8a0f2f0646641af46d2e33cbd6"
+)
 _FETCH_S_MAX = 900
 _OUTPUT_CHARS = 2_000
 
