@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from importlib import resources
 
 from afterclick.settings import Settings
 from api.app import Services, build_app
@@ -13,6 +12,7 @@ from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
 from ingest.bus import Bus
 from ingest.collector import Collector
+from ingest.snippet import snippet_script
 from recommender.model_follower import ModelFollower
 from recommender.recommender import Recommender
 
@@ -32,7 +32,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         catalog=catalog,
         bus=bus,
         keys=keys,
-        snippet=resources.files("ingest.snippet").joinpath("snippet.js").read_bytes(),
+        snippet=snippet_script(),
         checks={"bus": bus.alive},
         required=frozenset({"bus"}),
         background=(follower.run,),

@@ -1,14 +1,17 @@
 """A person opens the sample shop, clicks three products, and sees "for you" change; on both buses, nothing replaced."""
 
 import asyncio
+import gzip
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
+from ingest.snippet import SNIPPET_BYTES_MAX
 from loadtest.storefront import TASTES, shop_products
 from tests.browser.running_system import RunningSystem, fill, running_system, suggestions
 
@@ -54,6 +57,13 @@ async def test_three_clicks_change_what_is_for_you(page: Page, system: RunningSy
 
     assert after != before
     assert len(OUTDOORS & set(after)) > len(OUTDOORS & set(before)), "three clicks outdoors brought nothing outdoors"
+
+
+async def test_the_script_as_served_keeps_its_budget(system: RunningSystem) -> None:
+    async with httpx.AsyncClient() as client:
+        script = (await client.get(f"{system.api_url}/snippet.js")).content
+
+    assert len(gzip.compress(script, 9)) <= SNIPPET_BYTES_MAX
 
 
 async def _for_you(page: Page, system: RunningSystem) -> list[str]:
