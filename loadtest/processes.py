@@ -48,6 +48,12 @@ def cpu_seconds(pids: Iterable[int]) -> dict[int, float]:
     return times
 
 
+def machine_cpu_seconds() -> float:
+    """CPU time that all processes together have had since the machine's start, its waits for a disk left out."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
 def cpu_between(before: dict[int, float], after: dict[int, float], *, seconds: float) -> list[ProcessCpu]:
     """What each process computed, most first; one that began in between counts from zero, an ended one is left out."""
     rows = [(pid, spent - before.get(pid, 0.0)) for pid, spent in after.items()]
@@ -74,8 +80,9 @@ def process_name(pid: int) -> str:
 
 
 def short_name(words: Sequence[str]) -> str:
-    """The first four words of a command line that say something: no interpreter, no flags, no folders."""
-    telling = [Path(word).name for word in words if not word.startswith("-") and len(word) < 200]
+    """The first four words of a command line that say something: no interpreter, no flags, folders or settings."""
+    names = [Path(word).name.strip() for word in words if not word.startswith("-") and len(word) < 200]
+    telling = [name for name in names if name and not name.endswith((".json", ".toml", ".conf"))]
     if len(telling) > 1 and telling[0].startswith("python"):
         telling = telling[1:]
     return " ".join(telling[:4])[:60] or "unnamed"
