@@ -12,13 +12,13 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from ingest.bus.contract import Bus
-from ingest.dedup import DeduplicatedSubscription, subscribe_deduplicated
+from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError
 from ingest.settings import DedupSettings
 from ingest.topics import EVENTS, MODEL
 from recommender.kernels import compile_all
-from recommender.learner_archive import learn_archive
 from recommender.learner_checkpoints import Checkpoints, Logs
+from recommender.learner_past import learn_archive, learn_missed
 from recommender.learner_refits import Refits
 from recommender.learner_state import LearnerState
 from recommender.learner_teaching import FactorDeltas, publish_learnt
@@ -32,6 +32,8 @@ SUBSCRIPTION = "learner"
 _RETRY_S = 0.2
 _LOCK_POLL_S = 0.2
 _STOP_FLUSH_S = 2.0
+_RECEIVE_MS = 1_000
+_IDLE_S = 0.05
 
 _bus_lost = Counter("afterclick_recommender_learner_bus_lost_total", "Times the learner found the bus unavailable")
 _held_back = Counter(
@@ -71,9 +73,7 @@ async def run_learner(
         state = LearnerState(
             settings, version_at(clock(), after=snapshot.meta.version if snapshot is not None else None), snapshot
         )
-        if snapshot is None:
-            partitions = await bus.partitions(EVENTS)
-            await learn_archive(state, archive_dir, partitions=partitions, log_id=logs.events, stop=stop)
+        await _learn_past(state, bus, snapshot, archive_dir, dedup or DedupSettings(), logs, stop)
         subscription = await subscribe_deduplicated(bus, EVENTS, SUBSCRIPTION, settings=dedup or DedupSettings())
         publisher = ModelPublisher(bus, pending_max=settings.publish_pending_max)
         learner = _Learner(subscription, publisher, state, settings, model_dir, logs, clock)
@@ -113,9 +113,9 @@ class _Learner:
         self._refits = Refits(settings, model_dir)
         self._factor_deltas = FactorDeltas(settings)
         self._flushed_s = 0.0
+        self._receiving: asyncio.Task[list[Deduplicated]] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        await self._catch_up(stop)
         self._checkpoints.announce(self._state, self._clock())
         publishing = asyncio.create_task(self._publisher.run())
         try:
@@ -127,24 +127,19 @@ class _Learner:
             await self._finish(publishing)
         finally:
             await self._refits.cancel()
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
-
-    async def _catch_up(self, stop: asyncio.Event) -> None:
-        """Learn what was missed before telling anybody: replicas should not step back in time to a snapshot."""
-        until_s = time.monotonic() + self._settings.catch_up_ms_max / 1000
-        while not stop.is_set() and time.monotonic() < until_s and await self._take():
-            self._state.flush()
-        self._state.flush()
+            tasks = [task for task in (publishing, self._receiving) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _turn(self) -> None:
         if self._publisher.full:
             _held_back.inc()
             await asyncio.sleep(self._settings.publish_ms / 1000)
             return
-        await self._take()
+        await self._take(self._publish_due_s() if self._state.waiting else _IDLE_S)
         # Flushing at most every `publish_ms` packs a busy shop's events; a single click in a quiet one goes at once.
-        if time.monotonic() - self._flushed_s >= self._settings.publish_ms / 1000:
+        if self._publish_due_s() == 0:
             self._flush()
             if self._refits.turn(self._state):
                 self._factor_deltas.forget()
@@ -152,17 +147,20 @@ class _Learner:
                 self._checkpoints.announce(self._state, self._clock())
         await self._checkpoints.turn(self._state, self._clock())
 
-    async def _take(self) -> int:
-        """Take what is at hand; how many deliveries there were."""
-        try:
-            received = await self._subscription.receive(
-                wait_ms=self._settings.publish_ms, entries_max=self._settings.receive_entries_max
-            )
-        except BusUnavailableError as error:
-            _bus_lost.inc()
-            _log.warning("bus unavailable; trying again", reason=str(error))
-            await asyncio.sleep(_RETRY_S)
+    def _publish_due_s(self) -> float:
+        """How long until the next flush is due; 0 when it is."""
+        return max(0.0, self._flushed_s + self._settings.publish_ms / 1000 - time.monotonic())
+
+    async def _take(self, wait_s: float) -> int:
+        """Take what is at hand, waiting at most `wait_s` for it; how many deliveries."""
+        if self._receiving is None:
+            self._receiving = asyncio.create_task(self._receive())
+        # Not by the subscription's `wait_ms`: Valkey looks at blocked clients ten times a second, so 20 ms become 100.
+        await asyncio.wait({self._receiving}, timeout=wait_s)
+        if not self._receiving.done():
             return 0
+        received = self._receiving.result()
+        self._receiving = None
         for deduplicated in received:
             self._state.take(deduplicated)
             self._checkpoints.taken(deduplicated.delivery)
@@ -170,9 +168,20 @@ class _Learner:
             _behind.set(max(0.0, (self._clock() - received[-1].delivery.accepted_at_ms) / 1000))
         return len(received)
 
+    async def _receive(self) -> list[Deduplicated]:
+        while True:
+            try:
+                return await self._subscription.receive(
+                    wait_ms=_RECEIVE_MS, entries_max=self._settings.receive_entries_max
+                )
+            except BusUnavailableError as error:
+                _bus_lost.inc()
+                _log.warning("bus unavailable; trying again", reason=str(error))
+                await asyncio.sleep(_RETRY_S)
+
     def _flush(self) -> None:
-        self._flushed_s = time.monotonic()
-        publish_learnt(self._state, self._publisher, self._clock())
+        if publish_learnt(self._state, self._publisher, self._clock()):
+            self._flushed_s = time.monotonic()
         for delta in self._factor_deltas.due(self._state, self._clock()):
             self._publisher.add(delta.block, encode_delta(delta), delta.made_at_ms)
 
@@ -181,6 +190,28 @@ class _Learner:
         # A bus that is down must not hold up the end: what it lacks, the next life publishes as a snapshot.
         await self._publisher.drained(publishing, within_s=_STOP_FLUSH_S)
         await self._checkpoints.write_now(self._state, self._clock())
+
+
+async def _learn_past(
+    state: LearnerState,
+    bus: Bus,
+    snapshot: Snapshot | None,
+    archive_dir: Path,
+    dedup: DedupSettings,
+    logs: Logs,
+    stop: asyncio.Event,
+) -> None:
+    """Everything up to now, before anybody is told: replicas should not step back in time to a snapshot."""
+    partitions = await bus.partitions(EVENTS)
+    if snapshot is None:
+        await learn_archive(state, archive_dir, partitions=partitions, log_id=logs.events, stop=stop)
+    while not stop.is_set():
+        try:
+            return await learn_missed(state, bus, dedup, partitions=partitions, stop=stop)
+        except BusUnavailableError as error:
+            _bus_lost.inc()
+            _log.warning("bus unavailable; trying again", reason=str(error))
+            await asyncio.sleep(_RETRY_S)
 
 
 def _snapshot_of_this_log(model_dir: Path, logs: Logs) -> Snapshot | None:

@@ -18,12 +18,13 @@ _waiting_rows = Gauge(
 )
 
 
-def publish_learnt(state: LearnerState, publisher: ModelPublisher, now_ms: int) -> None:
-    """Learn what waits and queue it for the replicas, in pieces of at most `EVENTS_MAX` events."""
+def publish_learnt(state: LearnerState, publisher: ModelPublisher, now_ms: int) -> bool:
+    """Learn what waits and queue it for the replicas, in pieces of at most `EVENTS_MAX` events. False: nothing does."""
     if not state.waiting and not state.unflushed_items:
-        return
+        return False
     for delta in event_deltas(state, state.flush(), now_ms):
         publisher.add(delta.block, encode_delta(delta), delta.newest_event_ms)
+    return True
 
 
 def event_deltas(state: LearnerState, learnt: Learnt, now_ms: int) -> list[Delta]:

@@ -51,8 +51,6 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_ms: Annotated[int, msgspec.Meta(ge=100)] = 60_000
     """How often the state is written down; only then are its events acknowledged."""
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
-    catch_up_ms_max: Positive = 5_000
-    """How long a restarted learner reads what it missed before it announces itself all the same."""
     popularity_half_life_ms: Positive = 604_800_000
     trend_half_life_ms: Positive = 7_200_000
     refit: bool = True
