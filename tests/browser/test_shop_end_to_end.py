@@ -1,6 +1,7 @@
 """A person opens the sample shop, clicks three products, and sees "for you" change; on both buses, nothing replaced."""
 
 import asyncio
+import contextlib
 import gzip
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page
 
+from afterclick.pulsar_server import PulsarServer
 from ingest.snippet import SNIPPET_BYTES_MAX
 from loadtest.storefront import TASTES, shop_products
 from tests.browser.running_system import RunningSystem, fill, running_system, suggestions
@@ -30,8 +32,8 @@ async def system(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningSystem]:
     """The whole system on one bus, with a catalogue and the clicks of 150 visitors in it."""
-    bus = request.getfixturevalue("pulsar_broker").url if request.param == "pulsar" else "embedded"
-    async with running_system(bus, tmp_path_factory.mktemp(request.param)) as running:
+    folder = tmp_path_factory.mktemp(request.param)
+    async with _bus(request.param, folder) as bus, running_system(bus, folder / "data") as running:
         await fill(running, visitors=150, seed=7)
         deadline_s = time.monotonic() + WAIT_S
         while not (await suggestions(running, "somebody-new"))["items"]:
@@ -52,11 +54,8 @@ async def test_three_clicks_change_what_is_for_you(page: Page, system: RunningSy
     await page.screenshot(path=screenshots / f"{system.bus}-2-product.png", full_page=True)
     await page.click(".suggestions .card >> nth=0")
     await page.wait_for_selector("article.product")
-    after = await _changed_for_you(page, system, before)
+    await _until_more_outdoors_than(before, page, system)
     await page.screenshot(path=screenshots / f"{system.bus}-3-after.png", full_page=True)
-
-    assert after != before
-    assert len(OUTDOORS & set(after)) > len(OUTDOORS & set(before)), "three clicks outdoors brought nothing outdoors"
 
 
 async def test_the_script_as_served_keeps_its_budget(system: RunningSystem) -> None:
@@ -64,6 +63,19 @@ async def test_the_script_as_served_keeps_its_budget(system: RunningSystem) -> N
         script = (await client.get(f"{system.api_url}/snippet.js")).content
 
     assert len(gzip.compress(script, 9)) <= SNIPPET_BYTES_MAX
+
+
+@contextlib.asynccontextmanager
+async def _bus(kind: str, folder: Path) -> AsyncIterator[str]:
+    """The bus's address; a Pulsar of this test's own, since the topics are named for the installation."""
+    if kind == "embedded":
+        yield kind
+        return
+    server = PulsarServer(folder / "pulsar")
+    try:
+        yield (await asyncio.to_thread(server.start)).url
+    finally:
+        await asyncio.to_thread(server.stop)
 
 
 async def _for_you(page: Page, system: RunningSystem) -> list[str]:
@@ -75,9 +87,12 @@ async def _for_you(page: Page, system: RunningSystem) -> list[str]:
     return [str(item_id) for item_id in ids]
 
 
-async def _changed_for_you(page: Page, system: RunningSystem, before: list[str]) -> list[str]:
+async def _until_more_outdoors_than(before: list[str], page: Page, system: RunningSystem) -> None:
+    """Look at the front page until more of it is for the outdoors.
+
+    Again and again: on a busy machine an answer may have had no time for more than what everybody likes.
+    """
     deadline_s = time.monotonic() + WAIT_S
-    while (after := await _for_you(page, system)) == before:
-        assert time.monotonic() < deadline_s, f"for-you stayed {before} for {WAIT_S} s"
+    while len(OUTDOORS & set(after := await _for_you(page, system))) <= len(OUTDOORS & set(before)):
+        assert time.monotonic() < deadline_s, f"for {WAIT_S} s three clicks outdoors led from {before} to {after}"
         await asyncio.sleep(0.25)
-    return after
