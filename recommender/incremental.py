@@ -25,7 +25,7 @@ class IncrementalLimits(msgspec.Struct, frozen=True):
         items_max: newest distinct items of a session.
         pairs_max: newest sessions that define an item; where more had it, each stands for several.
         steps: of conjugate gradient in each solve, which begins where the vector stands.
-        companions: items clicked just before in the same session that are solved along.
+        rare_max: an item that so many sessions define, or fewer, is solved whenever one of them moves.
         sweep: further items solved per event, round and round the catalogue.
     """
 
@@ -33,8 +33,8 @@ class IncrementalLimits(msgspec.Struct, frozen=True):
     items_max: int = 30
     pairs_max: int = 64
     steps: int = 4
-    companions: int = 2
-    sweep: int = 1
+    rare_max: int = 32
+    sweep: int = 2
 
 
 class LearningIals(Ials):
@@ -133,7 +133,7 @@ class LearningIals(Ials):
             *(factors.vectors, factors.wide_gram, factors.gram, self._item_delta),
             *(self._pair_sessions, self._pair_weights, self._pair_counts, self._frequencies, self._changed),
             *(self._counters, events.sessions, events.rows, KIND_WEIGHT[events.kinds]),
-            *(np.float32(self.parameters.alpha or 0.0), limits.steps, limits.companions, limits.sweep, len(factors)),
+            *(np.float32(self.parameters.alpha or 0.0), limits.steps, limits.rare_max, limits.sweep, len(factors)),
         )
 
     def changed_rows(self) -> Rows:

@@ -18,7 +18,7 @@ def learn(  # type: ignore[no-untyped-def]
     numbers, lengths, rows, weights, session_vectors, session_wide, session_gram, session_delta,
     item_vectors, item_wide, item_gram, item_delta, pair_sessions, pair_weights, pair_counts, frequencies,
     changed, counters,
-    event_sessions, event_rows, event_weights, alpha, steps, companions, sweep, items,
+    event_sessions, event_rows, event_weights, alpha, steps, rare_max, sweep, items,
 ):  # fmt: skip
     """Learn events in order; `changed[row]` is set for every item whose vector moved."""
     for event in range(len(event_rows)):
@@ -32,9 +32,11 @@ def learn(  # type: ignore[no-untyped-def]
                slot, event_rows[event], event_weights[event])  # fmt: skip
         _fold_session(lengths, rows, weights, session_vectors, session_gram, session_delta, item_vectors,
                       item_gram, slot, alpha, steps)  # fmt: skip
-        # The clicked item, and those clicked just before it in this session: their pairs changed with its vector.
-        for back in range(min(lengths[slot], companions + 1)):
+        # The clicked item, and of this session's others those that few sessions define: its vector moves them most.
+        for back in range(lengths[slot]):
             row = rows[slot, lengths[slot] - 1 - back]
+            if back > 0 and frequencies[row] > rare_max:
+                continue
             _solve_item(numbers, session_vectors, session_gram, item_vectors, item_gram, item_delta, pair_sessions,
                        pair_weights, pair_counts, frequencies, row, alpha, steps)  # fmt: skip
             changed[row] = True

@@ -41,11 +41,11 @@ class IalsParameters(msgspec.Struct, frozen=True):
 
     factors: int = 128
     alpha: float | None = None
-    regularization: float = 30.0
-    iterations: int = 12
+    regularization: float = 50.0
+    iterations: int = 8
     decay: float = 1.0
     steps: int = STEPS_DEFAULT
-    last: int = 30
+    last: int = 15
     seed: int = 7
 
 
