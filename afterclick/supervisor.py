@@ -51,19 +51,24 @@ class _Running:
 
 
 class Supervisor:
-    """Owns the processes of one machine; parts are stopped in the reverse order of their start."""
+    """Owns the processes of one machine; what was started together is stopped together, the newest first."""
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._log_dir = run_dir.parent / "log"
-        self._parts: list[_Running] = []
+        self._groups: list[list[_Running]] = []
         self._stopping = False
         run_dir.mkdir(parents=True, exist_ok=True)
         self._log_dir.mkdir(parents=True, exist_ok=True)
 
     def pids(self) -> dict[str, int]:
         """Process id by part name, of the parts that run now."""
-        return {r.part.name: r.process.pid for r in self._parts if r.process and r.process.returncode is None}
+        return {
+            r.part.name: r.process.pid
+            for group in self._groups
+            for r in group
+            if r.process and r.process.returncode is None
+        }
 
     async def start(self, *parts: Part) -> None:
         """Start `parts` side by side and wait until each is ready.
@@ -72,20 +77,21 @@ class Supervisor:
             PartFailedError: one was not ready in time; names its log.
         """
         started = [_Running(part) for part in parts]
+        self._groups.append(started)
         for running in started:
-            self._parts.append(running)
             await self._spawn(running)
             running.watcher = asyncio.create_task(self._watch(running), name=f"watch-{running.part.name}")
         await asyncio.gather(*(self._until_ready(running) for running in started))
 
     async def stop(self) -> None:
-        """SIGTERM to all, newest first, one after the other; SIGKILL to what does not go. Idempotent."""
+        """SIGTERM to each group, the newest first; SIGKILL to what does not go. Idempotent."""
         self._stopping = True
-        for running in reversed(self._parts):
-            if running.watcher:
-                running.watcher.cancel()
-            await _stop_process(running)
-        self._parts.clear()
+        for group in reversed(self._groups):
+            for running in group:
+                if running.watcher:
+                    running.watcher.cancel()
+            await asyncio.gather(*(_stop_process(running) for running in group))
+        self._groups.clear()
         self._write_pids()
 
     async def _spawn(self, running: _Running) -> None:
