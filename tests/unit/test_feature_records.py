@@ -1,0 +1,165 @@
+"""Layouts that lie in stores already, and the refusal of what cannot be read."""
+
+import numpy as np
+import pytest
+
+from feature_store import keys, layouts
+from feature_store.bucket_record import apply_to_buckets
+from feature_store.errors import EventRefusedError, RecordFormatError, StoreMismatchError
+from feature_store.event_touches import PlacedEvent, check_event, gather_touches
+from feature_store.record_cache import RecordCache
+from feature_store.record_header import LAYOUT_ITEM, check_record, position_of
+from feature_store.touches import AMOUNT, KIND
+from feature_store.visitor_record import apply_to_visitors, read_visitor
+from ingest.bus.contract import Position
+from ingest.events import Event, Item
+
+NOW_MS = 1_700_000_000_000
+
+
+def an_event(**changes: object) -> Event:
+    fields: dict[str, object] = {
+        "message_id": "message-1",
+        "event": "view_item",
+        "visitor_key": "0" * 31 + "1",
+        "time_ms": NOW_MS,
+        "received_at_ms": NOW_MS,
+        "items": (Item(item_id="a"),),
+    }
+    return Event(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def touch(major: int = 1, *, time_ms: int = NOW_MS, kind: int = 1, item: int = 0) -> np.ndarray:
+    return np.array([[0, major, 2 << 32 | 3, time_ms, kind, 1, item]], np.int64)
+
+
+def test_names_counted_by_stored_records_do_not_change() -> None:
+    # Records on disk count them by place: to add a name, give the record a new layout number.
+    assert layouts.ITEM.metrics == ("view", "add", "purchase")
+    assert layouts.PLACEMENT.metrics == ("shown", "clicked")
+    assert layouts.EVENT_KINDS.metrics == (
+        "view_item",
+        "view_item_list",
+        "select_item",
+        "add_to_cart",
+        "remove_from_cart",
+        "view_cart",
+        "begin_checkout",
+        "purchase",
+        "refund",
+        "search",
+        "view_promotion",
+        "select_promotion",
+        "page_view",
+        "identify",
+    )
+
+
+def test_record_carries_the_position_and_log_of_its_last_event() -> None:
+    [record] = apply_to_visitors([None], touch(7, item=5), item_hash=np.zeros(8, np.uint32), log_id=2**64 - 1)
+
+    assert record is not None
+    assert position_of(record) == Position(7, 2, 3)
+    check_record(record, layout=1, log_id=2**64 - 1)
+
+
+def test_record_of_another_log_is_refused_by_name() -> None:
+    [record] = apply_to_buckets([None], touch(kind=0), layout=layouts.ITEM, log_id=0xABC)
+
+    assert record is not None
+    with pytest.raises(StoreMismatchError, match=r"log 0000000000000def.*log 0000000000000abc.*afterclick rebuild"):
+        check_record(record, layout=LAYOUT_ITEM, log_id=0xDEF)
+
+
+@pytest.mark.parametrize("record", [b"", b"\0" * 24 + b"\x02\x01\0\0", b"\0" * 24 + b"\x01\x02\0\0"])
+def test_record_of_another_version_or_layout_is_refused(record: bytes) -> None:
+    with pytest.raises(RecordFormatError, match="wanted version 1 and layout 1"):
+        read_visitor(record)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"time_ms": -1}, "time-out-of-range"),
+        ({"time_ms": 1 << 47}, "time-out-of-range"),
+        ({"time_ms": NOW_MS + 61_000}, "time-in-future"),
+        ({"visitor_key": "raw-visitor-id"}, "bad-visitor-key"),
+        ({"visitor_key": "zz" * 16}, "bad-visitor-key"),
+    ],
+)
+def test_event_that_would_spoil_a_record_is_refused(changes: dict[str, object], code: str) -> None:
+    with pytest.raises(EventRefusedError) as refused:
+        check_event(an_event(**changes), future_ms_max=60_000)
+
+    assert refused.value.code == code
+
+
+def test_event_at_the_limit_is_taken() -> None:
+    check_event(an_event(time_ms=NOW_MS + 60_000), future_ms_max=60_000)
+
+
+def gathered(event: Event) -> dict[str, list[list[int]]]:
+    placed = [PlacedEvent(event, 0, Position(1, 0, 0))]
+    found = gather_touches(
+        placed, index_of={"a": 1, "b": 2, "beyond": 0}, placement_of={"home": "home", "(other)": "(other)"}
+    )
+    return {touched.family.name: touched.touches.tolist() for touched in found}
+
+
+def test_a_view_touches_visitor_item_kinds_and_top_items() -> None:
+    assert set(gathered(an_event())) == {"visitor", "item", "event_kinds", "top_items"}
+
+
+def test_an_event_with_two_items_counts_for_both() -> None:
+    found = gathered(an_event(event="purchase", items=(Item(item_id="a", quantity=3), Item(item_id="b"))))
+
+    assert [row[AMOUNT] for row in found["visitor"]] == [3, 1]
+    assert [row[KIND] for row in found["item"]] == [2, 2]
+
+
+def test_a_search_is_kept_without_an_item() -> None:
+    found = gathered(an_event(event="search", items=()))
+
+    assert [row[-1] for row in found["visitor"]] == [0]
+
+
+def test_shown_suggestions_count_for_their_placement() -> None:
+    items = (Item(item_id="a"), Item(item_id="b"))
+    found = gathered(an_event(event="view_item_list", items=items, recommendation_id="r", placement="home"))
+
+    assert [(row[KIND], row[AMOUNT]) for row in found["placement"]] == [(0, 2)]
+
+
+def test_a_list_that_is_no_suggestion_counts_for_no_placement() -> None:
+    assert "placement" not in gathered(an_event(event="view_item_list", placement="home"))
+
+
+def test_an_item_beyond_the_limit_of_the_store_is_kept_nowhere() -> None:
+    assert set(gathered(an_event(items=(Item(item_id="beyond"),)))) == {"event_kinds"}
+
+
+def test_item_keys_turn_back_into_their_parts() -> None:
+    key = keys.item_key(513, 4_000_000_000)
+
+    assert len(key) == 8
+    assert keys.split_item_key(key) == (513, 4_000_000_000)
+
+
+def test_cache_lets_the_least_lately_used_go() -> None:
+    cache = RecordCache(records_max=2)
+    for key in (b"a", b"b", b"c"):
+        cache.put(0, key, key)
+        cache.get(0, b"a")
+    cache.trim()
+
+    assert [cache.get(0, key) for key in (b"a", b"b", b"c")] == [b"a", None, b"c"]
+
+
+def test_cache_forgets_one_partition_alone() -> None:
+    cache = RecordCache(records_max=10)
+    cache.put(0, b"a", b"0")
+    cache.put(1, b"b", b"1")
+
+    cache.drop_partition(0)
+
+    assert (cache.get(0, b"a"), cache.get(1, b"b"), len(cache)) == (None, b"1", 1)
