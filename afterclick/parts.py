@@ -27,9 +27,11 @@ RunPart = Callable[[Settings, Bus, asyncio.Event], Awaitable[None]]
 
 async def run_worker(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     """The feature worker."""
+    from feature_store.kernels import compile_all
     from feature_store.online_store import OnlineStore
     from feature_store.worker import run_worker as run
 
+    await asyncio.to_thread(compile_all)
     store = OnlineStore(settings.system.store, settings.store)
     try:
         await run(bus, store, settings.worker, stop, dedup=settings.dedup)
