@@ -66,6 +66,7 @@ Background = Callable[[asyncio.Event], Awaitable[None]]
 """Runs beside the requests until the event is set."""
 
 _SETTLE_S = 0.02
+_CANCEL_AGAIN_S = 0.05
 
 log = structlog.get_logger()
 
@@ -197,20 +198,31 @@ def _routes(services: Services, settings: ApiSettings, suggestions: Suggestions,
 @contextlib.asynccontextmanager
 async def _lifespan(services: Services, answers: AnswersLog, state: _State) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    settling = asyncio.create_task(_settle(services, state), name="settle")
-    tasks = [
-        settling,
-        asyncio.create_task(services.catalog.follow(services.bus, stop), name="catalog"),
+    # These two hold nothing that would have to be finished, and may wait for long.
+    careless = [
+        asyncio.create_task(_settle(services, state), name="settle"),
+        asyncio.create_task(services.catalog.follow(services.bus), name="catalog"),
+    ]
+    careful = [
         asyncio.create_task(answers.run(services.bus, stop), name="answers"),
         *(asyncio.create_task(_awaited(run, stop)) for run in services.background),
     ]
-    for task in tasks:
+    for task in (*careless, *careful):
         task.add_done_callback(_report_death)
     yield
     state.drain()
     stop.set()
-    settling.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await _cancel(careless)
+    await asyncio.gather(*careful, return_exceptions=True)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until they are done: the Valkey client loses a cancellation that comes while it looks for stale bytes."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
 
 
 async def _settle(services: Services, state: _State) -> None:

@@ -24,6 +24,7 @@ _LOST = Counter("afterclick_api_catalog_follow_lost_total", "Times the table los
 
 _SLICE_ENTRIES = 100
 _WAIT_MS = 1_000
+_FIRST_WAIT_MS = 20
 _RETRY_S = 0.5
 
 SetAvailable = Callable[[str, bool], None]
@@ -108,22 +109,22 @@ class CatalogTable:
         except TimeoutError:
             return False
 
-    async def follow(self, bus: Bus, stop: asyncio.Event) -> None:
-        """Read the topic and keep up with it until `stop`; a bus that is away is waited for."""
-        while not stop.is_set():
+    async def follow(self, bus: Bus) -> None:
+        """Read the topic and keep up with it until cancelled; a bus that is away is waited for."""
+        while True:
             try:
-                await self._follow_once(bus, stop)
+                await self._follow_once(bus)
             except BusError as error:
                 _LOST.inc()
                 log.warning("catalogue table lost the bus", error=str(error))
                 await asyncio.sleep(_RETRY_S)
 
-    async def _follow_once(self, bus: Bus, stop: asyncio.Event) -> None:
+    async def _follow_once(self, bus: Bus) -> None:
         table = await bus.table(CATALOG)
         try:
-            while not stop.is_set():
+            while True:
                 # The first wait is short: in an empty shop there is nothing to be ready for.
-                changes = await table.changes(wait_ms=_WAIT_MS if self.ready else 50)
+                changes = await table.changes(wait_ms=_WAIT_MS if self.ready else _FIRST_WAIT_MS)
                 for start in range(0, len(changes), _SLICE_ENTRIES):
                     self.apply(changes[start : start + _SLICE_ENTRIES])
                     # Requests go between the slices; 100 products take 0.2 ms.

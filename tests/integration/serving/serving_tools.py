@@ -1,0 +1,105 @@
+"""A whole server on a real embedded bus and a real online store; requests go straight into the ASGI application."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from afterclick.valkey_server import ValkeyServer
+from api.app import Services, build_app
+from api.catalog_table import CatalogTable
+from api.keys import Keys
+from api.settings import ApiSettings
+from feature_store.online_store import OnlineStore
+from feature_store.visitor_reader import VisitorReader
+from ingest.bus import Bus, open_bus
+from ingest.collector import Collector
+from ingest.settings import CollectorSettings
+from ingest.topics import ALL_TOPICS
+from recommender.recommender import Recommender
+from recommender.settings import RecommenderSettings
+
+KEYS = Keys("wk_test_0123456789", "sk_test_0123456789", "ab" * 32)
+WRITE = {"X-Afterclick-Key": KEYS.write_key}
+SECRET = {"Authorization": f"Bearer {KEYS.secret_key}"}
+SHOP = "https://shop.example"
+
+
+@dataclass
+class Server:
+    app: Starlette
+    client: httpx.AsyncClient
+    bus: Bus
+    bus_server: ValkeyServer
+    store_server: ValkeyServer
+    recommender: Recommender
+    catalog: CatalogTable
+
+    def pause_store(self) -> None:
+        assert self.store_server.pid is not None
+        os.kill(self.store_server.pid, signal.SIGSTOP)
+
+    def resume_store(self) -> None:
+        assert self.store_server.pid is not None
+        os.kill(self.store_server.pid, signal.SIGCONT)
+
+    async def put(self, *products: dict[str, Any]) -> httpx.Response:
+        return await self.client.post("/v1/catalog", json=list(products), headers=SECRET)
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    return {
+        "message_id": "0123456789abcdef",
+        "event": "view_item",
+        "anonymous_id": "browser-1",
+        "timestamp": time.time_ns() // 1_000_000,
+        "items": [{"item_id": "mug"}],
+    } | fields
+
+
+@asynccontextmanager
+async def serving(
+    bus_server: ValkeyServer, store_server: ValkeyServer, *, settings: ApiSettings
+) -> AsyncIterator[Server]:
+    bus = await open_bus(bus_server.url)
+    await bus.ensure(ALL_TOPICS, partitions=2)
+    store = OnlineStore(store_server.url)
+    recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalog.item_ids())
+    catalog = CatalogTable(recommender.set_available)
+    collector = Collector(
+        bus, CollectorSettings(accept_ms_max=500), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000
+    )
+    services = Services(
+        accept=collector.accept,
+        read_history=VisitorReader(store).history,
+        rank=recommender.recommend,
+        similar=recommender.similar,
+        catalog=catalog,
+        bus=bus,
+        keys=KEYS,
+        snippet=b"/* snippet */",
+        checks={"bus": bus.alive},
+    )
+    app = build_app(services, settings)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test") as client,
+    ):
+        await until_ready(client)
+        yield Server(app, client, bus, bus_server, store_server, recommender, catalog)
+    await collector.close()
+    await bus.close()
+    await store.close()
+
+
+async def until_ready(client: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(30):
+        while (await client.get("/health/ready")).status_code != 200:
+            await asyncio.sleep(0.01)
