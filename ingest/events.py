@@ -193,5 +193,5 @@ def encode_event(event: Event) -> bytes:
 def canonical_name(name: str) -> EventName | None:
     """GA4's name for `name`, or None when nobody uses it."""
     if name in EVENT_NAMES:
-        return name  # type: ignore[return-value]
+        return name
     return ALIASES.get(name)

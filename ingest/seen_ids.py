@@ -96,4 +96,4 @@ class SeenIds:
         # Acceptance times may step back by the slack; what a later, earlier-stamped entry could match stays.
         oldest_ms = self._newest_ms - self._window_ms - self._clock_slack_ms
         within_reach: NDArray[np.bool_] = (self._entries >= self._entry - self._ids_max) & (self._times >= oldest_ms)
-        return within_reach & (refreshed[places] != self._hashes)
+        return np.asarray(within_reach & (refreshed[places] != self._hashes))

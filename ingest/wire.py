@@ -62,7 +62,7 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
 
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 _array_decoder = msgspec.json.Decoder(list[Raw])
-_sent_at_decoder = msgspec.json.Decoder(int | datetime | None)  # type: ignore[var-annotated]
+_sent_at_decoder: msgspec.json.Decoder[int | datetime | None] = msgspec.json.Decoder(int | datetime | None)
 
 
 def _split_json(body: bytes) -> SentBatch:
