@@ -52,7 +52,8 @@ def rejected_record(
     """
     event = without_raw_ids(decode_loosely(raw), secret=secret)
     if len(msgspec.json.encode(event)) > bytes_max:
-        kept: dict[str, Any] = {name: str(event[name])[:_GOT_CHARACTERS_MAX] for name in ("message_id", "event") if name in event}
+        named = [name for name in ("message_id", "event") if name in event]
+        kept: dict[str, Any] = {name: str(event[name])[:_GOT_CHARACTERS_MAX] for name in named}
         event = {**kept, "dropped_bytes": len(raw)}
     return RejectedEvent(
         code=error.code,
