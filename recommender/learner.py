@@ -207,7 +207,8 @@ async def _learn_past(
         await learn_archive(state, archive_dir, partitions=partitions, log_id=logs.events, stop=stop)
     while not stop.is_set():
         try:
-            return await learn_missed(state, bus, dedup, partitions=partitions, stop=stop)
+            await learn_missed(state, bus, dedup, partitions=partitions, stop=stop)
+            return
         except BusUnavailableError as error:
             _bus_lost.inc()
             _log.warning("bus unavailable; trying again", reason=str(error))
