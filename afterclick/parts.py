@@ -10,15 +10,14 @@ import msgspec
 import structlog
 
 from afterclick.logs import configure_logs
-from afterclick.run import stop_on_signals
+from afterclick.run import finished_before, stop_on_signals
 from afterclick.settings import Settings
 from ingest.archive_below import archived_below
 from ingest.bus import Bus, open_bus
-from ingest.errors import BusUnavailableError
+from ingest.bus.late import LateBus
+from ingest.errors import BusError
 from ingest.settings import Settings as IngestSettings
 from ingest.topics import ALL_TOPICS
-
-_BUS_RETRY_S = 0.2
 
 log = structlog.get_logger()
 
@@ -76,31 +75,24 @@ PARTS: dict[str, RunPart] = {
 
 
 async def main(name: str, settings: Settings) -> None:
-    """Run one part until SIGTERM."""
+    """Run one part until SIGTERM. A server serves while the bus is away; the others have nothing to do without it."""
     stop = stop_on_signals()
-    bus = await _connect(settings, stop)
-    if bus is None:
-        return
+    bus = LateBus(lambda: _open(settings))
     try:
-        await PARTS[name](settings, bus, stop)
+        if name == "server" or await finished_before(asyncio.create_task(bus.connected()), stop):
+            await PARTS[name](settings, bus, stop)
     finally:
         await bus.close()
 
 
-async def _connect(settings: Settings, stop: asyncio.Event) -> Bus | None:
-    """The bus with its topics, however long it takes to come; None when `stop` came first."""
-    while not stop.is_set():
-        bus: Bus | None = None
-        try:
-            bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.archive_dir))
-            await bus.ensure(ALL_TOPICS, partitions=settings.system.partitions)
-            return bus
-        except BusUnavailableError as error:
-            log.warning("waiting for the bus", reason=str(error))
-            if bus is not None:
-                await bus.close()
-            await asyncio.sleep(_BUS_RETRY_S)
-    return None
+async def _open(settings: Settings) -> Bus:
+    bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.archive_dir))
+    try:
+        await bus.ensure(ALL_TOPICS, partitions=settings.system.partitions)
+    except BusError:
+        await bus.close()
+        raise
+    return bus
 
 
 if __name__ == "__main__":

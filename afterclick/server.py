@@ -30,6 +30,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         rank=recommender.recommend,
         similar=recommender.similar,
         catalog=catalog,
+        open_store=lambda: OnlineStore(settings.system.store, settings.store),
         bus=bus,
         keys=keys,
         snippet=snippet_script(),
