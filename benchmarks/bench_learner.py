@@ -1,8 +1,8 @@
 """How many events a second does the learner take, and how soon does a serving process know of one?
 
 Questions: (1) events/s through the learner's core on one thread, with and without item vectors moving by each event,
-and bytes per item and per event; (2) at a background of R events/s, how long from the bus accepting an event on a new item
-until a replica in another process than the learner's can suggest it.
+and bytes per item and per event; (2) at a background of R events/s, how long from the bus accepting an event on a new
+item until a replica in another process than the learner's can suggest it.
 Budget: 20,000 events/s; 250 ms at p99.
 Method: seeded sessions (see `bench_recommend.py`) of views. (2) runs a learner process and a replica on an embedded bus
 of its own; every probe is a click on an item nobody has seen, from the publish's return until the replica has its row.
