@@ -5,6 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ from api.budget import Admission, ReadHistory, StoreGuard
 from api.catalog_table import CatalogTable
 from api.catalog_upsert import CatalogUpsert
 from api.cors import Cors
+from api.dashboard import Dashboard, OpenStore
 from api.edge import Edge
 from api.errors import (
     ApiError,
@@ -35,9 +37,9 @@ from api.errors import (
     UnsupportedMediaTypeError,
 )
 from api.keys import Keys
-from api.metrics import RecentTimes
 from api.problems import problem_response
 from api.routes.catalog import catalog_routes
+from api.routes.dashboard import dashboard_routes
 from api.routes.events import Accept, events_route
 from api.routes.health import Check, health_routes
 from api.routes.lists import Similar, list_routes
@@ -81,6 +83,7 @@ class Services:
         rank: the recommender.
         similar: the recommender's list for one item.
         catalog: the table; its `set_available` is the recommender's.
+        open_store: makes another connection to the online store, for the dashboard's own thread.
         checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
         required: names of `checks` without which this process is not ready; a store that is down is none of them.
         background: what else runs beside the requests (following `model`, …).
@@ -92,6 +95,7 @@ class Services:
     rank: Rank
     similar: Similar
     catalog: CatalogTable
+    open_store: OpenStore
     bus: Bus
     keys: Keys
     snippet: bytes
@@ -104,9 +108,9 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
     """Wire routes, middleware and background tasks around `services`."""
     state = _State()
     answers = AnswersLog(pending_max=settings.answers_pending_max, flush_ms=settings.answers_flush_ms)
-    recent_times = RecentTimes()
-    suggestions = _suggestions(services, settings, answers, recent_times)
-    routes = _routes(services, settings, suggestions, state)
+    dashboard = Dashboard(services.open_store, services.catalog, retry_after_s=settings.retry_after_s)
+    suggestions = _suggestions(services, settings, answers)
+    routes = _routes(services, settings, suggestions, dashboard, state)
     app = Starlette(
         routes=routes,
         middleware=[
@@ -114,7 +118,7 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
             Middleware(Edge, routes={route.endpoint: route.path for route in routes}),
         ],
         exception_handlers={**dict.fromkeys(STATUS_OF, _on_api_error), HTTPException: _on_http_error},
-        lifespan=lambda _: _lifespan(services, answers, state),
+        lifespan=lambda _: _lifespan(services, answers, dashboard, state),
     )
     app.state.drain = state.drain
     return app
@@ -136,9 +140,7 @@ class _State:
         return self.started and not self.draining
 
 
-def _suggestions(
-    services: Services, settings: ApiSettings, answers: AnswersLog, recent_times: RecentTimes
-) -> Suggestions:
+def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog) -> Suggestions:
     guard = StoreGuard(
         services.read_history,
         failures_max=settings.store_failures_max,
@@ -150,7 +152,6 @@ def _suggestions(
         properties=services.catalog.properties,
         log=answers.add,
         admission=Admission(in_flight_max=settings.in_flight_max, retry_after_s=settings.retry_after_s),
-        recent_times=recent_times,
         secret=services.keys.visitor_secret_bytes,
         placements=settings.placement_names,
         store_ms_max=settings.store_ms_max,
@@ -158,7 +159,9 @@ def _suggestions(
     )
 
 
-def _routes(services: Services, settings: ApiSettings, suggestions: Suggestions, state: _State) -> list[Route]:
+def _routes(
+    services: Services, settings: ApiSettings, suggestions: Suggestions, dashboard: Dashboard, state: _State
+) -> list[Route]:
     gate = Gate(services.keys)
     discarded = settings.discarded_bytes_max
     upsert = CatalogUpsert(
@@ -192,11 +195,18 @@ def _routes(services: Services, settings: ApiSettings, suggestions: Suggestions,
         *health_routes(checks, required=services.required | {"requests", "catalog"}),
         metrics_route(gate),
         snippet_route(services.snippet, max_age_s=settings.snippet_max_age_s),
+        *dashboard_routes(dashboard.data, gate, _assets(), session_max_age_s=settings.session_max_age_s),
     ]
 
 
+def _assets() -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in resources.files("api").joinpath("static").iterdir()}
+
+
 @contextlib.asynccontextmanager
-async def _lifespan(services: Services, answers: AnswersLog, state: _State) -> AsyncIterator[None]:
+async def _lifespan(
+    services: Services, answers: AnswersLog, dashboard: Dashboard, state: _State
+) -> AsyncIterator[None]:
     stop = asyncio.Event()
     # These two hold nothing that would have to be finished, and may wait for long.
     careless = [
@@ -214,6 +224,7 @@ async def _lifespan(services: Services, answers: AnswersLog, state: _State) -> A
     stop.set()
     await _cancel(careless)
     await asyncio.gather(*careful, return_exceptions=True)
+    await dashboard.close()
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -55,10 +55,6 @@ class CatalogTable:
         """What is known of an item."""
         return self._products.get(item_id)
 
-    def item_ids(self) -> Iterable[str]:
-        """Every id, longest known first; what is suggested while no model knows enough items."""
-        return self._products.keys()
-
     def eligible(self, item_id: str) -> bool:
         """May it be suggested? An item nobody described may."""
         product = self._products.get(item_id)

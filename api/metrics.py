@@ -1,11 +1,7 @@
-"""The API's own numbers: for Prometheus, and the latest answers' times for the dashboard."""
+"""The API's own numbers, and every process's in Prometheus' text form."""
 
 import os
-import time
-from collections import deque
-from collections.abc import Sequence
 
-import numpy as np
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -26,31 +22,6 @@ REQUEST_SECONDS = Histogram(
 )
 UNEXPECTED = Counter("afterclick_api_unexpected_errors_total", "Exceptions nobody foresaw, answered with 500", ["type"])
 ANSWERS = Counter("afterclick_api_recommendations_total", "Answers, by rung", ["served_by", "degraded"])
-
-LATENCY_SAMPLES_MAX = 20_000
-
-
-class RecentTimes:
-    """How long the latest answers of this process took; the oldest is forgotten first.
-
-    Bounded by count: above 330 answers a second it reaches back less than a minute, which percentiles do not mind.
-    """
-
-    def __init__(self, *, window_s: float = 60.0, samples_max: int = LATENCY_SAMPLES_MAX) -> None:
-        self._window_s = window_s
-        self._samples: deque[tuple[float, float]] = deque(maxlen=samples_max)
-
-    def add(self, took_ms: float) -> None:
-        """One answer took `took_ms`."""
-        self._samples.append((time.monotonic(), took_ms))
-
-    def percentiles_ms(self, quantiles: Sequence[float]) -> tuple[list[float], int]:
-        """The quantiles (0 to 1) over the window, and of how many answers; empty when there were none."""
-        since_s = time.monotonic() - self._window_s
-        times_ms = [took_ms for at_s, took_ms in self._samples if at_s >= since_s]
-        if not times_ms:
-            return [], 0
-        return [float(value) for value in np.quantile(times_ms, quantiles, method="higher")], len(times_ms)
 
 
 def exposition() -> bytes:

@@ -11,7 +11,7 @@ from api.answers import ServedAnswer
 from api.budget import Admission, Deadline, StoreGuard
 from api.catalog_table import PROPERTIES, SHOWN_PROPERTIES
 from api.errors import InvalidParameterError
-from api.metrics import ANSWERS, RecentTimes
+from api.metrics import ANSWERS
 from ingest.identity import visitor_key
 from recommender.requests import Rank, Ranked, RecommendRequest, Suggestion
 
@@ -66,7 +66,6 @@ class Suggestions:
         properties: Properties,
         log: Callable[[ServedAnswer], None],
         admission: Admission,
-        recent_times: RecentTimes,
         secret: bytes,
         placements: Sequence[str],
         store_ms_max: int,
@@ -77,7 +76,6 @@ class Suggestions:
         self._properties = properties
         self._log = log
         self._admission = admission
-        self._recent_times = recent_times
         self._secret = secret
         self._placements = frozenset(placements)
         self._placements_named = ", ".join(placements)
@@ -135,7 +133,6 @@ class Suggestions:
             took_ms=took_ms,
         )
         self._log(served)
-        self._recent_times.add(took_ms)
         ANSWERS.labels(ranked.served_by, degraded or "").inc()
         return Recommendations(
             served.recommendation_id,

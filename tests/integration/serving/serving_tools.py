@@ -71,7 +71,7 @@ async def serving(
     bus = await open_bus(bus_server.url)
     await bus.ensure(ALL_TOPICS, partitions=2)
     store = OnlineStore(store_server.url)
-    recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalog.item_ids())
+    recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalog.available_ids())
     catalog = CatalogTable(recommender.set_available)
     collector = Collector(
         bus, CollectorSettings(accept_ms_max=500), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000
@@ -82,6 +82,7 @@ async def serving(
         rank=recommender.recommend,
         similar=recommender.similar,
         catalog=catalog,
+        open_store=lambda: OnlineStore(store_server.url),
         bus=bus,
         keys=KEYS,
         snippet=b"/* snippet */",
