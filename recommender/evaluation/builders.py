@@ -77,8 +77,8 @@ def _ials(events: Events, items: int, parameters: ModelParameters, threads: int)
     return Ials(parameters.ials, fit.item_vectors)
 
 
-def _own_session(_events: Events, _items: int, _parameters: ModelParameters, _threads: int) -> Model:
-    return OwnSession()
+def _own_session(_events: Events, _items: int, parameters: ModelParameters, _threads: int) -> Model:
+    return OwnSession(with_current=parameters.transitions.keep_repeats)
 
 
 def _blend(events: Events, items: int, parameters: ModelParameters, threads: int) -> Model:

@@ -102,7 +102,7 @@ def _link(heads, posting_sessions, posting_links, totals, row, session):  # type
 @njit(cache=True, nogil=True)
 def neighbours(  # type: ignore[no-untyped-def]
     ring_rows, ring_lengths, ring_numbers, ring_times_ms, heads, frequencies, posting_sessions, posting_links, totals,
-    session_scores, session_nearest, prefix, prefix_times_ms, items,
+    session_scores, session_nearest, session_latest, prefix, prefix_times_ms, items,
     sessions_per_item, neighbours_max, recency, age, rarity,
 ):  # fmt: skip
     """The nearest sessions: their slots, similarities, and the distance of the newest event they share."""
@@ -128,6 +128,10 @@ def neighbours(  # type: ignore[no-untyped-def]
                 touched[count] = slot
                 count += 1
                 session_nearest[slot] = distance
+            elif session_latest[slot] == distance:
+                # An item that fell out of a long session and came back is linked twice, and counts once.
+                continue
+            session_latest[slot] = distance
             session_scores[slot] += weight
     slots, similarities, nearest = np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.int32)
     kept = 0

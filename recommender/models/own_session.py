@@ -11,13 +11,14 @@ from recommender.models.protocol import EMPTY, KIND_WEIGHT, NOTHING_BLOCKED, Blo
 class OwnSession:
     """The prefix itself, newest first: a row scores `1 / distance` of its newest event, distance 1 for the newest.
 
-    Knows nothing but the prefix, so there is nothing to learn or keep.
+    The item at hand is left out unless `with_current`. Knows nothing but the prefix: there is nothing to learn or keep.
     """
 
     name = "own-session"
 
-    def __init__(self, *, last: int = 30) -> None:
+    def __init__(self, *, last: int = 30, with_current: bool = False) -> None:
         self._last = last
+        self._with_current = with_current
 
     def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
         """Nothing to learn."""
@@ -31,6 +32,7 @@ class OwnSession:
         rows, distance = np.unique(newest_first, return_index=True)
         kept = KIND_WEIGHT[prefix.kinds[::-1][distance]] > 0
         kept &= ~_blocked(rows, blocked)
+        kept &= (distance > 0) | self._with_current
         if not kept.any():
             return EMPTY
         order = np.argsort(distance[kept])[:n]

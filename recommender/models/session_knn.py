@@ -81,6 +81,7 @@ class SessionKnn:
         self._totals = np.array([0, -1, 0], np.int64)
         self._session_scores = np.zeros(self.parameters.sessions_max, np.float32)
         self._session_nearest = np.zeros(self.parameters.sessions_max, np.int32)
+        self._session_latest = np.zeros(self.parameters.sessions_max, np.int32)
         self._item_scores = np.zeros(0, np.float32)
         self._items = 0
 
@@ -118,7 +119,7 @@ class SessionKnn:
         slots, similarities, nearest = neighbours(
             *(ring.rows, ring.lengths, ring.numbers, ring.times_ms),
             *(self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals),
-            *(self._session_scores, self._session_nearest, rows, times_ms, self._items),
+            *(self._session_scores, self._session_nearest, self._session_latest, rows, times_ms, self._items),
             *(p.sessions_per_item, p.neighbours, np.float32(p.recency), np.float32(p.age), np.float32(p.rarity)),
         )
         answer, scores = vote(
@@ -172,7 +173,7 @@ class SessionKnn:
     def nbytes(self) -> int:
         """What the model takes, whatever it holds of its limits."""
         arrays = (self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._item_scores)
-        scratch = self._session_scores.nbytes + self._session_nearest.nbytes
+        scratch = self._session_scores.nbytes + self._session_nearest.nbytes + self._session_latest.nbytes
         return self._ring.nbytes + scratch + sum(array.nbytes for array in arrays)
 
     def _index(self) -> tuple[NDArray[Any], ...]:
