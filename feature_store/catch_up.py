@@ -87,7 +87,7 @@ class CatchUp:
                 if stop.is_set():
                     return events
         events += await self._apply(partition, batch, identity)
-        await self._store.write_checkpoints({partition: accepted_at_ms}, identity=identity)
+        await self._store.write_checkpoints({partition: accepted_at_ms}, identity=identity, catching_up=True)
         if events:
             _log.info("read a partition again", partition=partition, start=start, events=events)
         return events

@@ -1,21 +1,31 @@
 #!lua name=afterclick
 
+-- Is the store the one that the caller read, and is none of the partitions behind?
+-- keys[1]: generation key, keys[2 ..]: a checkpoint key per partition. args[1]: generation, args[2]: run id.
+local function changed_or_behind(keys, args, partitions, catching_up)
+  if server.call('GET', keys[1]) ~= args[1] then
+    return server.error_reply('CHANGED the online store was wiped or rebuilt')
+  end
+  if catching_up ~= '1' then
+    for i = 2, partitions + 1 do
+      if server.call('GETRANGE', keys[i], 0, #args[2] - 1) ~= args[2] then
+        return server.error_reply('BEHIND a partition must be read again first')
+      end
+    end
+  end
+  return nil
+end
+
 -- Write many records, each only if its first 24 bytes (position and log id) are still those that were read.
 -- KEYS: generation key, then a checkpoint key per partition, then the records' keys.
 -- ARGV: generation, run id, how many partitions, '1' to write although a partition is still being read again,
 --       then per record: the bytes read ('' for none), the new record, its time to live in ms.
 -- Returns the 1-based places of those that were not written.
 local function write_records(keys, args)
-  if server.call('GET', keys[1]) ~= args[1] then
-    return server.error_reply('CHANGED the online store was wiped or rebuilt')
-  end
   local partitions = tonumber(args[3])
-  if args[4] ~= '1' then
-    for i = 2, partitions + 1 do
-      if server.call('GETRANGE', keys[i], 0, #args[2] - 1) ~= args[2] then
-        return server.error_reply('BEHIND a partition must be read again first')
-      end
-    end
+  local refusal = changed_or_behind(keys, args, partitions, args[4])
+  if refusal then
+    return refusal
   end
   local failed = {}
   local count = #keys - partitions - 1
@@ -29,6 +39,20 @@ local function write_records(keys, args)
     end
   end
   return failed
+end
+
+-- Note how far partitions are written.
+-- KEYS: generation key, a checkpoint key per partition. ARGV: generation, run id, '1' when they were read again just now,
+--       then a checkpoint per partition. A wiped store must not be told that it has what was written before.
+local function write_checkpoints(keys, args)
+  local refusal = changed_or_behind(keys, args, #keys - 1, args[3])
+  if refusal then
+    return refusal
+  end
+  for i = 2, #keys do
+    server.call('SET', keys[i], args[i + 2])
+  end
+  return #keys - 1
 end
 
 -- Give each id its index, for ever: the place of the id in the list; index 0 is no item.
@@ -60,4 +84,5 @@ local function intern_items(keys, args)
 end
 
 server.register_function('afterclick_write', write_records)
+server.register_function('afterclick_checkpoint', write_checkpoints)
 server.register_function('afterclick_intern', intern_items)

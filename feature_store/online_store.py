@@ -163,15 +163,19 @@ class OnlineStore:
         found = await self.read([keys.checkpoint_key(partition) for partition in partitions])
         return [None if value is None else _checkpoint(value) for value in found]
 
-    async def write_checkpoints(self, accepted_at_ms: Mapping[int, int], *, identity: StoreIdentity) -> None:
-        """Note that what was accepted up to these times is written. Call it after the writes, never before."""
-        await self.send(
-            [
-                ("SET", keys.checkpoint_key(partition), identity.run_id.encode() + at_ms.to_bytes(8, "big"))
-                for partition, at_ms in accepted_at_ms.items()
-            ],
-            run_id=identity.run_id,
-        )
+    async def write_checkpoints(
+        self, accepted_at_ms: Mapping[int, int], *, identity: StoreIdentity, catching_up: bool
+    ) -> None:
+        """Note that what was accepted up to these times, by partition, is written. After the writes, never before.
+
+        Raises:
+            StoreChangedError: as `write`.
+        """
+        wanted = [keys.checkpoint_key(partition) for partition in accepted_at_ms]
+        run_id = identity.run_id.encode()
+        values = [run_id + at_ms.to_bytes(8, "big") for at_ms in accepted_at_ms.values()]
+        named: Command = ("FCALL", "afterclick_checkpoint", 1 + len(wanted), keys.GENERATION, *wanted)
+        await self.send([(*named, identity.generation, run_id, int(catching_up), *values)], run_id=identity.run_id)
 
     async def wipe(self) -> None:
         """Forget everything; whoever wrote before has to read again. Call it for a rebuild only."""

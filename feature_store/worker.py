@@ -187,7 +187,7 @@ class FeatureWorker:
             if now_ms - self._checkpointed_at_ms.get(survivors.delivery.partition, 0) >= self._settings.checkpoint_ms
         }
         if due:
-            await self._store.write_checkpoints(due, identity=identity)
+            await self._store.write_checkpoints(due, identity=identity, catching_up=False)
             self._checkpointed_at_ms.update(dict.fromkeys(due, now_ms))
 
     async def _pause(self, error: Exception, pause_ms: int, stop: asyncio.Event) -> None:
