@@ -5,7 +5,7 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
+from importlib import metadata, resources
 from typing import Any
 
 import structlog
@@ -37,6 +37,7 @@ from api.errors import (
     UnsupportedMediaTypeError,
 )
 from api.keys import Keys
+from api.openapi import openapi_document
 from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.dashboard import dashboard_routes
@@ -44,6 +45,7 @@ from api.routes.events import Accept, events_route
 from api.routes.health import Check, health_routes
 from api.routes.lists import Similar, list_routes
 from api.routes.metrics import metrics_route
+from api.routes.openapi import openapi_route
 from api.routes.recommendations import recommendations_route
 from api.routes.snippet import snippet_route
 from api.settings import ApiSettings
@@ -195,6 +197,7 @@ def _routes(
         *health_routes(checks, required=services.required | {"requests", "catalog"}),
         metrics_route(gate),
         snippet_route(services.snippet, max_age_s=settings.snippet_max_age_s),
+        openapi_route(openapi_document(version=metadata.version("afterclick"))),
         *dashboard_routes(dashboard.data, gate, _assets(), session_max_age_s=settings.session_max_age_s),
     ]
 

@@ -21,6 +21,7 @@ _UPSERTED = Counter("afterclick_api_catalog_upserts_total", "Products taken or r
 _SLICE = 250
 """Lines decoded, and products published, at once; requests go between the slices."""
 _FOLD_S_MAX = 1.0
+_NEXT_STEP = "correct this line and send it again"
 
 KNOWN = {
     "item_id": "1 to 64 characters",
@@ -93,7 +94,7 @@ class CatalogUpsert:
                 got=str(len(raws)),
                 next_step="send them in several requests",
             )
-        products, verdicts = await _judge(raws)
+        products, verdicts = await judge(raws)
         await self._publish(products)
         await self._table.holds(products, within_s=_FOLD_S_MAX)
         rejected = len(verdicts) - len(products)
@@ -132,7 +133,8 @@ def _nothing_accepted(answer: CatalogAnswer) -> InvalidParameterError:
     )
 
 
-async def _judge(raws: Sequence[tuple[int, bytes | Raw]]) -> tuple[list[Product], list[LineVerdict]]:
+async def judge(raws: Sequence[tuple[int, bytes | Raw]]) -> tuple[list[Product], list[LineVerdict]]:
+    """What is right, and a verdict for each numbered line. Gives others a turn now and then."""
     decoder = msgspec.json.Decoder(Product)
     products: list[Product] = []
     verdicts: list[LineVerdict] = []
@@ -150,14 +152,13 @@ async def _judge(raws: Sequence[tuple[int, bytes | Raw]]) -> tuple[list[Product]
 
 
 def _rejected(line: int, raw: bytes, error: Exception) -> LineVerdict:
+    try:
+        document = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
+        return LineVerdict(line, "rejected", None, "one JSON object in UTF-8", str(broken)[:120], _NEXT_STEP)
     if not isinstance(error, msgspec.ValidationError):
-        return LineVerdict(
-            line, "rejected", None, "one JSON object in UTF-8", str(error)[:120], "correct this line and send it again"
-        )
-    document = msgspec.json.decode(raw)
-    why: InvalidParameterError = explain_invalid(
-        error, document, known=KNOWN, next_step="correct this line and send it again"
-    )
+        return LineVerdict(line, "rejected", None, "an object less deeply nested", str(error)[:120], _NEXT_STEP)
+    why: InvalidParameterError = explain_invalid(error, document, known=KNOWN, next_step=_NEXT_STEP)
     item_id = document.get("item_id") if isinstance(document, dict) else None
     named = item_id[:64] if isinstance(item_id, str) else None
     return LineVerdict(line, "rejected", named, why.wanted, why.got, why.next_step)

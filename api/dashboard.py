@@ -18,8 +18,8 @@ from feature_store.online_store import OnlineStore
 OpenStore = Callable[[], OnlineStore]
 """A connection to the online store; called on the thread that will use it."""
 
-_AGE_S_MAX = 0.8
-"""Several dashboards share one reading: at most this old, so that a page polling each second shows the last two."""
+_AGE_S_MAX = 0.5
+"""Several dashboards share one reading, at most this old: a page that asks each second shows a click within two."""
 _SHOWN = ("title", "price", "currency", "image", "url", "category")
 
 
@@ -63,7 +63,7 @@ class Dashboard:
         self._read_at_s = 0.0
 
     async def data(self) -> DashboardData:
-        """The numbers, at most 0.8 s old.
+        """The numbers, at most 0.5 s old.
 
         Raises:
             UnavailableError: the online store does not answer.

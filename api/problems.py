@@ -1,5 +1,6 @@
 """What a client reads when a request fails: RFC 9457 problem documents."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -59,7 +60,7 @@ def explain_invalid(
     said, path = match["said"], match["path"] or ""
     if said.startswith("Object contains unknown field"):
         name = said.split("`")[1]
-        return _invalid(f"a parameter of {', '.join(known)}", f"`{name}`", next_step)
+        return _invalid(f"a parameter of {', '.join(known)}", f"`{name[:_GOT_CHARS_MAX]}`", next_step)
     if said.startswith("Object missing required field"):
         name = said.split("`")[1]
         return _invalid(f"`{name}`, {known.get(name, 'which is required')}", "nothing of that name", next_step)
@@ -70,8 +71,10 @@ def explain_invalid(
 
 
 def shown(value: Any) -> str:
-    """A value as a message may hold it: JSON, cut short."""
-    text = orjson.dumps(value, default=str).decode()
+    """A value as a message may hold it: JSON, cut short; of a list or an object only its size."""
+    if isinstance(value, list | dict):
+        return f"{'an array' if isinstance(value, list) else 'an object'} of {len(value)}"
+    text = json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
     return text if len(text) <= _GOT_CHARS_MAX else f"{text[:_GOT_CHARS_MAX]}… ({len(text)} characters)"
 
 

@@ -45,9 +45,11 @@ def query_from_body(body: bytes, decoder: msgspec.json.Decoder[Query], *, known:
         InvalidParameterError: names the field, what it wants and what came.
     """
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise explain_invalid(error, msgspec.json.decode(body), known=known, next_step=_NEXT_STEP) from error
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            # The first wrong value ends the decoding; what follows it may still be no JSON at all.
+            raise explain_invalid(error, msgspec.json.decode(body), known=known, next_step=_NEXT_STEP) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequestError(
             "broken_json", wanted="one JSON object", got=str(error), next_step="send valid JSON in UTF-8"

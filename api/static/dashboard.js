@@ -98,6 +98,8 @@ function niceTop(value) {
 function drawChart() {
   const chart = $("chart");
   const top = niceTop(Math.max(...history.map((bands) => bands.reduce((a, b) => a + b, 0))));
+  $("chart-top").textContent = rate(top);
+  $("chart-half").textContent = rate(top / 2);
   const x = (i) => 600 - (history.length - 1 - i) * (600 / (HISTORY_MAX - 1));
   const y = (value) => 150 - (value / top) * 150;
   const shapes = [0.5, 1].map((share) => {
@@ -200,6 +202,8 @@ function draw(numbers) {
   fill("rising", numbers.rising, (item) =>
     [productCell(item), numberCell(`+${count(item.change)}`, "up"), numberCell(count(item.views_1h)), numberCell(count(item.purchases_1h))],
     "No product is viewed more than in the hour before.");
+  const first = numbers.top.length > 0 && numbers.top.every((item) => item.change === item.views_1h);
+  $("rising-note").textContent = first ? "this is the first hour; nothing to compare it with yet" : "against the hour before";
   const best = Math.max(0, ...numbers.placements.map((p) => p.ctr ?? 0));
   $("placements-empty").hidden = numbers.placements.length > 0;
   fill("placements", numbers.placements, (p) =>
