@@ -21,8 +21,8 @@ from recommender.kernels import compile_all
 from recommender.live_model import LiveModel
 from recommender.model_log import EVENTS_BLOCK, FACTORS_BLOCK, Delta
 from recommender.model_parameters import ModelParameters
-from recommender.models.ials import Ials
 from recommender.models.protocol import Events
+from recommender.quantized import ServedIals
 from recommender.recommender import Recommender
 from recommender.requests import RecommendRequest
 from recommender.settings import RecommenderSettings
@@ -47,7 +47,7 @@ def model_of(items: int, events: Events) -> LiveModel:
     for row in range(items):
         model.items.add(f"item-{row}")
     vectors = np.random.default_rng(SEED).normal(size=(items, model.parameters.ials.factors)).astype(np.float32) * 0.1
-    model.replace_ials(Ials(model.parameters.ials, vectors))
+    model.replace_ials(ServedIals(model.parameters.ials, vectors))
     model.learn(events)
     return model
 

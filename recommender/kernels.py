@@ -1,6 +1,6 @@
 """Compile every numba kernel into its cache, so that no answer waits for a compiler."""
 
-from recommender import blend, fold_in, incremental, scan
+from recommender import blend, fold_in, incremental, quantized, scan
 from recommender.models import popularity, session_knn, transitions
 
 
@@ -10,7 +10,7 @@ def compile_all() -> None:
     `make setup` calls it to fill the cache, a server before its first request to load from it. Kernels are compiled on
     first call and not by explicit signatures, for those would compile at import when the cache is cold.
     """
-    for module in (scan, fold_in, popularity, transitions, session_knn, incremental, blend):
+    for module in (scan, fold_in, popularity, transitions, session_knn, incremental, blend, quantized):
         module.compile_kernels()
 
 

@@ -11,7 +11,8 @@ import structlog
 from recommender.incremental import IncrementalLimits, LearningIals
 from recommender.learner_fit import FitJob, run_fit
 from recommender.learner_state import LearnerState
-from recommender.models.ials import Fit, IalsParameters
+from recommender.model_parameters import parameters_of
+from recommender.models.ials import Fit, IalsParameters, for_catalogue
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
 
@@ -74,11 +75,13 @@ class Refits:
 
     async def _run(self, state: LearnerState) -> _Fitted | None:
         vectors = state.model.ials.factors.live
+        parameters = for_catalogue(parameters_of(self._settings).ials, len(state.model.items))
+        begin = vectors.any() and vectors.shape[1] == parameters.factors
         job = FitJob(
             events=state.interactions.events(),
             items=len(state.model.items),
-            parameters=state.model.parameters.ials,
-            start=vectors.copy() if vectors.any() else None,
+            parameters=parameters,
+            start=vectors.copy() if begin else None,
             threads=self._settings.fit_threads,
             sessions_max=state.limits.sessions_max,
         )

@@ -18,6 +18,7 @@ from recommender.models.popularity import Popularity
 from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, Scored
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
+from recommender.quantized import ServedIals
 from recommender.snapshot import Snapshot
 
 # What fits into 0.2 ms between two requests on a slow core, all models together.
@@ -46,7 +47,7 @@ class LiveModel:
         self.popularity = Popularity(**msgspec.structs.asdict(parameters.popularity))
         self.transitions = Transitions(parameters.transitions)
         self.session_knn = SessionKnn(parameters.session_knn)
-        self.ials = Ials(parameters.ials)
+        self.ials: Ials = ServedIals(parameters.ials)
         self._blend = self._blended()
         self.newest_ms = 0
         self.changes = 0
@@ -120,6 +121,8 @@ class LiveModel:
         """Serve from another fit; items it does not know have zero vectors until the learner solves them."""
         self.ials = ials
         self.ials.factors.reserve(len(self.items))
+        # Its alpha may have been chosen by the size of the catalogue, and replicas must fold in with the same.
+        self.parameters = msgspec.structs.replace(self.parameters, ials=ials.parameters)
         self._blend = self._blended()
         self.changes += 1
 

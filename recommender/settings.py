@@ -63,6 +63,8 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A fit that takes longer is ended and counted as failed."""
     fit_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     factors: Annotated[int, msgspec.Meta(ge=8, le=512)] = 128
-    iterations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 12
-    regularization: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    alpha: Annotated[float, msgspec.Meta(gt=0)] = 100.0
+    """Length of an item's vector. This and the rest: what `recommender.models.ials.IalsParameters` says."""
+    iterations: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
+    regularization: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    alpha: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """None: by the size of the catalogue."""

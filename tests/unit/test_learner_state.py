@@ -13,6 +13,8 @@ from recommender.learner_sessions import Sessionizer
 from recommender.learner_state import LearnerState
 from recommender.learner_teaching import event_deltas
 from recommender.live_model import LiveModel
+from recommender.model_parameters import parameters_of
+from recommender.models.ials import IalsParameters
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
 
@@ -131,6 +133,10 @@ def test_a_replica_refuses_a_delta_that_is_not_the_next() -> None:
     list(replica.apply(deltas[1]))
 
     assert list(replica.items.ids) == ["item-1", "item-2"]
+
+
+def test_a_learner_fits_as_was_tuned_unless_it_is_told_otherwise() -> None:
+    assert parameters_of(LearnerSettings()).ials == IalsParameters()
 
 
 def test_versions_grow_even_when_the_clock_steps_back() -> None:
