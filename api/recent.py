@@ -47,27 +47,25 @@ class _Snapshot(msgspec.Struct, frozen=True):
 class RecentAnswers:
     """Takes a snapshot of the counters whenever it is asked, and compares it with one a minute old.
 
-    Asked by one thread. The first time it compares with the start of the processes.
+    Asked by one thread at a time. Until it has been asked for a minute it compares with its own beginning, however
+    long ago that was; `window_s` of the answer tells.
     """
 
     def __init__(self, *, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
-        self._started_s = time.monotonic()
-        self._snapshots: deque[_Snapshot] = deque(maxlen=SNAPSHOTS_MAX)
+        self._snapshots = deque([_snapshot(_collected(), at_s=time.monotonic())], maxlen=SNAPSHOTS_MAX)
 
     def read(self) -> Recent:
         """The difference between now and the oldest snapshot within the window."""
         now = _snapshot(_collected(), at_s=time.monotonic())
         while len(self._snapshots) > 1 and self._snapshots[1].at_s <= now.at_s - self._window_s:
             self._snapshots.popleft()
-        then = self._snapshots[0] if self._snapshots else _Snapshot(self._started_s, {}, {})
         # A process that died takes its counts with it when its files are swept: a fresh start, not a negative rate.
-        if any(count < then.buckets.get(bound, 0.0) for bound, count in now.buckets.items()):
+        if any(now.buckets.get(bound, 0.0) < count for bound, count in self._snapshots[0].buckets.items()):
             self._snapshots.clear()
-            then = now
-        if not self._snapshots or now.at_s - self._snapshots[-1].at_s >= self._window_s / SNAPSHOTS_MAX:
+        if not self._snapshots or now.at_s - self._snapshots[-1].at_s >= self._window_s / (SNAPSHOTS_MAX - 2):
             self._snapshots.append(now)
-        return _difference(then, now)
+        return _difference(self._snapshots[0], now)
 
 
 def quantile_ms(buckets: Mapping[float, float], quantile: float) -> float | None:
