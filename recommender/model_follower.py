@@ -107,6 +107,7 @@ class ModelFollower:
                             if await self._take(model, entry):
                                 return
                             position = entry.position
+                            await asyncio.sleep(0)
             except BusError as error:
                 _lost.inc()
                 _log.warning("lost the bus; the model stands still until it is back", reason=str(error))

@@ -98,7 +98,8 @@ class Recommender:
         if model is None or row is None:
             return ()
         filling = _Filling(n, frozenset((item_id,)), self._availability)
-        filling.extend(model.neighbours(row, n, filling.blocked(model.items)), model.items, "neighbours")
+        seen = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([model.newest_ms], np.int64))
+        filling.extend(model.personal(seen, n, filling.blocked(model.items)), model.items, "neighbours")
         return tuple(Suggestion(found, score) for found, score in zip(filling.item_ids, filling.scores, strict=True))
 
     def compile_kernels(self) -> None:
