@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from feature_store import keys, layouts
 from feature_store.bucket_record import BucketLayout, count_since, decayed_count, read_buckets
+from feature_store.definitions import EVENT_NAME_WINDOWS, ITEM_WINDOWS, PLACEMENT_WINDOWS, BucketWindow
 from feature_store.item_index import ItemNames
 from feature_store.kinds import Kind
 from feature_store.online_store import OnlineStore
@@ -33,13 +34,25 @@ async def dump_windows(store: OnlineStore, at_ms: int) -> Windows:
     windows: Windows = {}
     async for key, raw in _records(store, b"v:*"):
         windows[f"visitor:{key[2:].hex()}"] = _visitor_windows(read_visitor(raw), names, at_ms)
-    for entity, pattern, layout, name_of in (
-        ("item:", b"i:*", layouts.ITEM, lambda key: names.ids_of([keys.split_item_key(key)[1]])[0]),
-        ("placement:", b"p:*", layouts.PLACEMENT, lambda key: key[4:].decode()),
-        ("events", b"k:*", layouts.EVENT_KINDS, lambda _: ""),
+    for dumped in (
+        _Dumped(
+            "item:", b"i:*", layouts.ITEM, ITEM_WINDOWS, lambda key: names.ids_of([keys.split_item_key(key)[1]])[0]
+        ),
+        _Dumped("placement:", b"p:*", layouts.PLACEMENT, PLACEMENT_WINDOWS, lambda key: key[4:].decode()),
+        _Dumped("events", b"k:*", layouts.EVENT_KINDS, EVENT_NAME_WINDOWS, lambda _: ""),
     ):
-        windows.update(await _bucket_windows(store, entity, pattern, layout, name_of, at_ms))
+        windows.update(await _bucket_windows(store, dumped, at_ms))
     return windows
+
+
+class _Dumped(NamedTuple):
+    """One kind of bucket record: where it lies, and what is read from it."""
+
+    entity: str
+    pattern: bytes
+    layout: BucketLayout
+    windows: tuple[BucketWindow, ...]
+    name_of: Callable[[bytes], str]
 
 
 async def _records(store: OnlineStore, pattern: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
@@ -75,22 +88,21 @@ def _visitor_windows(record: VisitorRecord, names: ItemNames, at_ms: int) -> dic
     return windows
 
 
-async def _bucket_windows(
-    store: OnlineStore, entity: str, pattern: bytes, layout: BucketLayout, name_of: Callable[[bytes], str], at_ms: int
-) -> Windows:
+async def _bucket_windows(store: OnlineStore, dumped: _Dumped, at_ms: int) -> Windows:
+    layout = dumped.layout
     summed: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    async for key, raw in _records(store, pattern):
+    async for key, raw in _records(store, dumped.pattern):
         record = read_buckets(raw, layout)
-        windows = summed[entity + name_of(key)]
-        for number, (bucket_ms, buckets, weighted) in enumerate(layout.resolutions):
-            span_ms = bucket_ms * (buckets - 1)
-            if weighted:
-                values = decayed_count(record, layout, number, now_ms=at_ms).tolist()
+        values_of = summed[dumped.entity + dumped.name_of(key)]
+        for window in dumped.windows:
+            if window.decayed:
+                values = decayed_count(record, layout, window.resolution, now_ms=at_ms).tolist()
             else:
-                values = count_since(record, layout, number, start_ms=at_ms - span_ms, end_ms=at_ms).tolist()
+                start_ms = at_ms - window.window_ms
+                values = count_since(record, layout, window.resolution, start_ms=start_ms, end_ms=at_ms).tolist()
             for metric, value in zip(layout.metrics, values, strict=True):
-                windows[f"{metric}_{'decayed' if weighted else f'{span_ms // 1000}s'}"] += value
-    return {name: {window: _rounded(value) for window, value in windows.items()} for name, windows in summed.items()}
+                values_of[f"{metric}_{window.name}"] += value
+    return {name: {window: _rounded(value) for window, value in values.items()} for name, values in summed.items()}
 
 
 def _rounded(value: float) -> float:

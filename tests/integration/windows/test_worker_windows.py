@@ -2,6 +2,7 @@
 
 import msgspec
 
+from feature_store.definitions import FEATURES
 from feature_store.dump import dump_windows
 from feature_store.event_touches import PlacedEvent
 from feature_store.kpi import dashboard_numbers
@@ -210,3 +211,19 @@ async def test_every_partition_is_checked_before_the_first_write(embedded_system
         await eventually(checked, "every partition's checkpoint")
 
     assert await system.store.meta() == (await system.bus.log_id(EVENTS), PARTITIONS)
+
+
+async def test_every_window_in_the_store_is_a_declared_feature(embedded_system: System) -> None:
+    system = embedded_system
+    async with working(system.bus, system.store):
+        await taken_in(system.store, await publish(system.bus, many_events(200, seed=9)))
+
+    declared = {feature.full_name for feature in FEATURES}
+    entity_of = {"visitor": "visitor", "item": "item", "placement": "placement", "events": "event_name"}
+    stored = {
+        f"{entity_of[name.split(':')[0]]}:{window}"
+        for name, windows in (await windows_of(system.store)).items()
+        for window in windows
+        if window != "overflowed"
+    }
+    assert stored == declared

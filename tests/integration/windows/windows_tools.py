@@ -132,7 +132,7 @@ def expected_item_views(records: Sequence[Record]) -> Counter[str]:
 
 
 def item_views(windows: Windows) -> Counter[str]:
-    of_items = {name[5:]: int(w["view_86400s"]) for name, w in windows.items() if name.startswith("item:")}
+    of_items = {name[5:]: int(w["view_24h"]) for name, w in windows.items() if name.startswith("item:")}
     return +Counter(of_items)
 
 
