@@ -1,4 +1,4 @@
-"""The page `docs/features.md`, made from the definitions: `python -m feature_store.features_page > docs/features.md`."""
+"""The page `docs/features.md`, made from the definitions; the module prints it."""
 
 from feature_store.definitions import FEATURES, Feature
 
@@ -8,7 +8,8 @@ Made from `feature_store/definitions.py` by `python -m feature_store.features_pa
 
 A consumer names a feature `entity:name`. Windows are placed by event time, ignore the order in which events arrive, and
 are counted when they are read, at whatever instant is asked for. Events that came later than the allowed lateness
-(`late`) move no window. An item's, a placement's and an event name's records are kept by partition and summed when read.
+(`late`) move no window. An item's, a placement's and an event name's records are kept by partition and summed
+when read.
 """
 
 _TITLES = {
