@@ -37,7 +37,7 @@ class Feature(msgspec.Struct, frozen=True):
 
 
 class BucketWindow(msgspec.Struct, frozen=True):
-    """A window that is read from the buckets of a record: which ring, how far back; a decayed one has no end, it fades."""
+    """A window that is read from the buckets of a record: which ring, how far back; a decayed one only fades."""
 
     name: str
     resolution: int
