@@ -87,7 +87,7 @@ class Services:
         catalog: the table; its `set_available` is the recommender's.
         open_store: makes another connection to the online store, for the dashboard's own thread.
         checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
-        required: names of `checks` without which this process is not ready; a store that is down is none of them.
+        required: names of `checks` that must have held once before this process says it is ready.
         background: what else runs beside the requests (following `model`, …).
         snippet: the bytes of `snippet.js`.
     """
@@ -145,7 +145,7 @@ class _State:
 def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog) -> Suggestions:
     guard = StoreGuard(
         services.read_history,
-        failures_max=settings.store_failures_max,
+        failing_ms_max=settings.store_failing_ms_max,
         retry_ms=settings.store_retry_ms,
     )
     return Suggestions(
@@ -194,7 +194,8 @@ def _routes(
             bytes_max=settings.catalog_body_bytes_max,
             discarded_bytes_max=discarded,
         ),
-        *health_routes(checks, required=services.required | {"requests", "catalog"}),
+        # The bus and the store may go down later: suggestions are answered without them, so this process stays ready.
+        *health_routes(checks, required=frozenset({"requests", "catalog"})),
         metrics_route(gate),
         snippet_route(services.snippet, max_age_s=settings.snippet_max_age_s),
         openapi_route(openapi_document(version=metadata.version("afterclick"))),

@@ -1,5 +1,6 @@
 """Time and room for one answer: what is left of its budget, how many are worked on, is the store worth asking."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -72,38 +73,42 @@ class StoreGuard:
     """Read a visitor's history within a time; leave a store that keeps failing alone for a while.
 
     Without the pause every request of an outage would wait out its share of the budget, and as many requests as fit
-    into that wait would pile up.
+    into that wait would pile up. It is a matter of time and not of count: one stall of this process fails every read
+    that is under way, and says nothing of the store.
     """
 
-    def __init__(self, read: ReadHistory, *, failures_max: int, retry_ms: int) -> None:
+    def __init__(self, read: ReadHistory, *, failing_ms_max: int, retry_ms: int) -> None:
         self._read = read
-        self._failures_max = failures_max
+        self._failing_s_max = failing_ms_max / 1000
         self._retry_s = retry_ms / 1000
-        self._failures = 0
-        self._closed_until_s = 0.0
+        self._failing_since_s = math.inf
+        self._try_at_s = 0.0
 
     async def history(self, visitor_key: bytes, *, within_ms: float) -> tuple[History, bool]:
         """The history and True, or an empty one and False when the store did not give it in time."""
         if within_ms <= 0:
             _STORE_FAILED.labels("no_time").inc()
             return EMPTY_HISTORY, False
-        if self._failures >= self._failures_max and not self._may_try():
+        if not self._may_try():
             _STORE_FAILED.labels("left_alone").inc()
             return EMPTY_HISTORY, False
         try:
             history = History(*await self._read(visitor_key, within_ms))
         except FeatureStoreError as error:
-            self._failures += 1
-            self._closed_until_s = time.monotonic() + self._retry_s
+            self._failing_since_s = min(self._failing_since_s, time.monotonic())
             _STORE_FAILED.labels(type(error).__name__).inc()
             return EMPTY_HISTORY, False
-        self._failures = 0
+        self._failing_since_s = math.inf
         return history, True
 
     def _may_try(self) -> bool:
-        """One request per pause goes and looks."""
+        """Yes, while it works or has failed for a short time only; else one request per pause goes and looks."""
+        if self._failing_since_s == math.inf:
+            return True
         now_s = time.monotonic()
-        if now_s < self._closed_until_s:
+        if now_s - self._failing_since_s < self._failing_s_max:
+            return True
+        if now_s < self._try_at_s:
             return False
-        self._closed_until_s = now_s + self._retry_s
+        self._try_at_s = now_s + self._retry_s
         return True

@@ -43,6 +43,8 @@ async def serve(app: Starlette, settings: ApiSettings, *, stop: asyncio.Event, l
             # The query string may carry the write key and a visitor's id; nothing writes it down.
             access_log=False,
             server_header=False,
+            # Nothing here asks for the client's address, and a header must not be able to forge one.
+            proxy_headers=False,
             backlog=_BACKLOG,
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=settings.drain_s_max,

@@ -35,7 +35,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         in_flight_max: requests for suggestions worked on at once; beyond it 503.
         store_ms_max: longest wait for the visitor's record; less when the budget is short.
         store_share: of the time left that the read may take.
-        store_failures_max: failed reads in a row after which the store is left alone for `store_retry_ms`.
+        store_failing_ms_max: when no read has succeeded for so long, the store is left alone for `store_retry_ms` at a
+            time.
         answers_pending_max: answers waiting to be logged; beyond it the oldest are dropped and counted.
         answers_flush_ms: how long an answer waits for others to be packed with.
         retry_after_s: what a 503 says.
@@ -60,7 +61,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     in_flight_max: Positive = 256
     store_ms_max: Positive = 100
     store_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
-    store_failures_max: Positive = 3
+    store_failing_ms_max: Positive = 1_000
     store_retry_ms: Positive = 500
     answers_pending_max: Positive = 20_000
     answers_flush_ms: Positive = 20

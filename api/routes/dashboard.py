@@ -67,7 +67,7 @@ def dashboard_routes(
         return Response(assets[name], headers=headers, media_type=_TYPES[kind])
 
     def _let_in(request: Request, response: Response) -> Response:
-        gate.open_session(response, max_age_s=session_max_age_s, secure=request.url.scheme == "https")
+        gate.open_session(response, max_age_s=session_max_age_s, secure=_is_encrypted(request))
         return response
 
     return [
@@ -76,6 +76,11 @@ def dashboard_routes(
         Route(PATH + "/data", numbers),
         Route(PATH + "/assets/{name}", asset),
     ]
+
+
+def _is_encrypted(request: Request) -> bool:
+    """TLS ends here or at a proxy that says so; a forged header only makes the cookie stricter."""
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
 
 
 def _html(body: bytes, status: int = 200) -> Response:

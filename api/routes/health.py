@@ -12,7 +12,7 @@ Check = Callable[[], Awaitable[bool]]
 
 
 def health_routes(checks: Mapping[str, Check], *, required: frozenset[str]) -> list[Route]:
-    """Build the routes. Ready needs `required` alone: without a store we still answer, only worse."""
+    """Build the routes. All `checks` are reported; ready needs those of `required`."""
 
     async def live(_: Request) -> Response:
         return Response(b'{"status":"live"}', media_type="application/json")
