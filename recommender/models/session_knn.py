@@ -49,9 +49,9 @@ class SessionKnnParameters(msgspec.Struct, frozen=True):
         keep_repeats: an event on the item at hand is an event of its own.
     """
 
-    sessions_per_item: int = 1000
+    sessions_per_item: int = 500
     neighbours: int = 100
-    last: int = 15
+    last: int = 8
     recency: float = 3.0
     age: float = 4.0
     reach: float = 3.0
