@@ -26,6 +26,7 @@ from recommender.model_log import encode_delta
 from recommender.model_publisher import ModelPublisher
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot, newest_snapshot
+from recommender.task_ending import end_tasks
 
 SUBSCRIPTION = "learner"
 
@@ -127,10 +128,7 @@ class _Learner:
             await self._finish(publishing)
         finally:
             await self._refits.cancel()
-            tasks = [task for task in (publishing, self._receiving) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(publishing, self._receiving)
 
     async def _turn(self) -> None:
         if self._publisher.full:

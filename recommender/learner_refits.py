@@ -15,6 +15,7 @@ from recommender.model_parameters import parameters_of
 from recommender.models.ials import Fit, IalsParameters, for_catalogue
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
+from recommender.task_ending import end_tasks
 
 # What comes in during a fit is learnt beside the live model; the last few events then in one go, in milliseconds.
 _CLOSE_EVENTS = 200
@@ -65,9 +66,7 @@ class Refits:
 
     async def cancel(self) -> None:
         """End a fit that is under way."""
-        if self._fit is not None:
-            self._fit.cancel()
-            await asyncio.gather(self._fit, return_exceptions=True)
+        await end_tasks(self._fit)
 
     def _due(self, state: LearnerState) -> bool:
         fresh = state.interactions.total - self._fitted_total

@@ -19,6 +19,7 @@ from recommender.live_model import LiveModel
 from recommender.model_log import Announcement, Delta, decode_message
 from recommender.recommender import Recommender
 from recommender.snapshot import Snapshot, newest_snapshot
+from recommender.task_ending import end_tasks
 
 _POLL_S = 0.25
 _RETRY_S = 0.5
@@ -76,9 +77,7 @@ class ModelFollower:
             if following.done():
                 following.result()
         finally:
-            for task in (stopping, following):
-                task.cancel()
-            await asyncio.gather(stopping, following, return_exceptions=True)
+            await end_tasks(stopping, following)
 
     async def _follow_for_ever(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""A real embedded bus, and learners that can be killed."""
+"""Both real buses in turn, and learners that can be killed."""
 
 import asyncio
 import signal
@@ -11,8 +11,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from afterclick.ports import free_port
-from afterclick.valkey_server import ValkeyServer
 from ingest.bus.contract import Bus
 from ingest.bus.open import open_bus
 from ingest.topics import EVENTS, MODEL
@@ -52,14 +50,6 @@ class LearnerProcess:
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> None:
     compile_all()
-
-
-@pytest.fixture
-def bus_url(tmp_path: Path) -> Iterator[str]:
-    server = ValkeyServer(tmp_path / "bus", free_port(), appendfsync="always")
-    server.start()
-    yield server.url
-    server.stop()
 
 
 @pytest.fixture
