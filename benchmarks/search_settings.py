@@ -79,10 +79,12 @@ class ValidationSet:
         self.filler = fallback(self.events, self.items)
 
     def score(self, model: str, parameters: ModelParameters) -> Metrics:
+        """Train and rank."""
         trained = train(model, self.events, items=self.items, parameters=parameters)
         return measure(ranks_of(rank_all(trained, self.targets, k=20, filler=self.filler), self.targets.labels))
 
     def members_lists(self) -> list[tuple[int, list[Any], int]]:
+        """Per target the class of its session's length, every member's list, and the label."""
         models = [train(name, self.events, items=self.items, parameters=ModelParameters()) for name in MEMBERS]
         blocked = np.zeros(self.items, np.bool_)
         asked = []
