@@ -15,6 +15,7 @@ from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from recommender.history import EMPTY_HISTORY, History
 from recommender.kernels import compile_all
@@ -115,6 +116,8 @@ def main() -> None:
     parser.add_argument("--answers", type=int, default=2_000)
     options = parser.parse_args()
     compile_all()
+    # As a serving process has it, see `ModelFollower.run`.
+    threadpool_limits(1, user_api="blas")
     for items in options.items:
         run(items, options.answers)
 

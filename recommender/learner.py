@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 from prometheus_client import Counter, Gauge
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
@@ -68,6 +69,8 @@ async def run_learner(
     async with _sole_learner(model_dir, stop) as alone:
         if not alone:
             return
+        # Its products are small: threads of BLAS would spend ten times the CPU in waiting for each other.
+        threadpool_limits(1, user_api="blas")
         await asyncio.to_thread(compile_all)
         logs = Logs(await bus.log_id(EVENTS), await bus.log_id(MODEL))
         snapshot = await asyncio.to_thread(_snapshot_of_this_log, model_dir, logs)
