@@ -120,7 +120,7 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
             Middleware(Edge, routes={route.endpoint: route.path for route in routes}),
         ],
         exception_handlers={**dict.fromkeys(STATUS_OF, _on_api_error), HTTPException: _on_http_error},
-        lifespan=lambda _: _lifespan(services, answers, dashboard, state),
+        lifespan=lambda _: _lifespan(services, suggestions, answers, dashboard, state),
     )
     app.state.drain = state.drain
     return app
@@ -209,12 +209,12 @@ def _assets() -> dict[str, bytes]:
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    services: Services, answers: AnswersLog, dashboard: Dashboard, state: _State
+    services: Services, suggestions: Suggestions, answers: AnswersLog, dashboard: Dashboard, state: _State
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
     # These two hold nothing that would have to be finished, and may wait for long.
     careless = [
-        asyncio.create_task(_settle(services, state), name="settle"),
+        asyncio.create_task(_settle(services, suggestions, state), name="settle"),
         asyncio.create_task(services.catalog.follow(services.bus), name="catalog"),
     ]
     careful = [
@@ -240,14 +240,15 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
         _, left = await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
 
 
-async def _settle(services: Services, state: _State) -> None:
-    """Wait for catalogue and model, freeze what they allocated, then be ready.
+async def _settle(services: Services, suggestions: Suggestions, state: _State) -> None:
+    """Wait for what is loaded at start, warm up, freeze what that allocated, then be ready.
 
     A full collection over what is loaded at start takes 33 ms; frozen, it is never walked again.
     """
-    # The checks are others' and tell nobody when they change; readiness is asked for as seldom.
+    # The checks are others' and tell nobody when they change, so they are asked again.
     while not (services.catalog.ready and all([await services.checks[name]() for name in services.required])):  # noqa: ASYNC110
         await asyncio.sleep(_SETTLE_S)
+    await suggestions.warm_up()
     gc.collect()
     gc.freeze()
     state.started = True

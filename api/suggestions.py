@@ -13,11 +13,16 @@ from api.budget import Admission, Deadline, StoreGuard
 from api.catalog_table import PROPERTIES, SHOWN_PROPERTIES
 from api.errors import InvalidParameterError
 from api.metrics import ANSWERS
-from ingest.identity import visitor_key
+from ingest.identity import VISITOR_KEY_BYTES, visitor_key
+from recommender.history import EMPTY_HISTORY
 from recommender.requests import Rank, Ranked, RecommendRequest, Suggestion
 
 Properties = Callable[[str, Sequence[str]], dict[str, Any] | None]
 """Those facts of an item that are known, by name."""
+
+
+_NOBODY_KEY = bytes(VISITOR_KEY_BYTES)
+_WARM_UP_MS = 1_000.0
 
 
 class RecommendationQuery(RecommendRequest, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +110,11 @@ class Suggestions:
             ranked = self._rank(query, history, now_ms, deadline.left_ms())
         degraded = ranked.degraded if store_answered else "store-unavailable"
         return self._finish(query, ranked, key, degraded=degraded, now_ms=now_ms, deadline=deadline)
+
+    async def warm_up(self) -> None:
+        """Connect to the store and walk the ranking once, so that the first visitor does not wait for either."""
+        await self._guard.history(_NOBODY_KEY, within_ms=_WARM_UP_MS)
+        self._rank(RecommendRequest(visitor="nobody"), EMPTY_HISTORY, time.time_ns() // 1_000_000, _WARM_UP_MS)
 
     def _finish(
         self,
