@@ -1,6 +1,7 @@
 """The outermost layer: stamp the first byte, count the answer, and let no unforeseen error out."""
 
 import time
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class Edge:
         except Exception as error:  # the composition's edge: counted, logged without the query string, answered
             route = self._route_of(scope)
             UNEXPECTED.labels(type(error).__name__).inc()
-            log.exception("unexpected error", route=route, method=scope["method"])
+            _log_unexpected(error, route, scope["method"])
             if status == 0:
                 await problem_response(_unexpected(), 500)(scope, receive, send_counted)
         finally:
@@ -72,6 +73,14 @@ class Edge:
         if timer is None:
             timer = self._timers[route] = REQUEST_SECONDS.labels(route)
         timer.observe(seconds)
+
+
+def _log_unexpected(error: Exception, route: str, method: str) -> None:
+    """Type and places only: a message may quote a visitor's id, and a pretty traceback prints locals, the query string
+    with its key among them.
+    """
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    log.error("unexpected error", type=type(error).__name__, route=route, method=method, places=places)
 
 
 def _unexpected() -> ApiError:

@@ -29,4 +29,7 @@ async def test_an_unforeseen_error_is_a_problem_without_its_details(capsys: pyte
     assert "Traceback" not in response.text
     assert UNEXPECTED.labels("ZeroDivisionError")._value.get() == before + 1
     logged = capsys.readouterr()
+    assert "ZeroDivisionError" in logged.out
+    assert "test_edge_errors.py" in logged.out
     assert "wk_do_not_log" not in logged.out + logged.err
+    assert "anna" not in logged.out + logged.err
