@@ -46,6 +46,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     visitor_ttl_ms: Positive = 30 * 86_400_000
     item_ttl_ms: Positive = 60 * 86_400_000
     """Eight half-lives and a bit: after it nothing is left of what the record held."""
+    close_ms_max: Positive = 5_000
+    """How long a worker that ends waits for the bus; then its partitions go to others when its lease runs out."""
     store_loss_window_ms: Positive = 60_000
     """How far a store may have fallen back when it is restarted or a replica is promoted."""
     checkpoint_ms: Positive = 1_000

@@ -97,7 +97,7 @@ class FeatureWorker:
                     pause_ms = min(2 * pause_ms, self._settings.backoff_ms_max)
         finally:
             if subscription is not None:
-                await subscription.close()
+                await self._leave(subscription)
 
     async def _ready(self, stop: asyncio.Event) -> tuple[StoreIdentity, RecordUpdater]:
         """The store as known; when it is another one, every partition it may have lost is read again first."""
@@ -118,6 +118,13 @@ class FeatureWorker:
 
     async def _subscribe(self) -> DeduplicatedSubscription:
         return await subscribe_deduplicated(self._bus, EVENTS, SUBSCRIPTION, settings=self._dedup, consumer=self._name)
+
+    async def _leave(self, subscription: DeduplicatedSubscription) -> None:
+        try:
+            async with asyncio.timeout(self._settings.close_ms_max / 1000):
+                await subscription.close()
+        except (TimeoutError, BusUnavailableError) as error:
+            _log.warning("the bus did not take the partitions back", reason=str(error) or "no answer in time")
 
     async def _receive(self, subscription: DeduplicatedSubscription) -> list[Deduplicated]:
         return await subscription.receive(
