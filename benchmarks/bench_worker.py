@@ -131,7 +131,7 @@ def make_records(events: int, visitors: int, first: int) -> list[Record]:
 
 def work(folder: str) -> None:
     """The worker process, on the first core; set `AFTERCLICK_PROFILE` to a file to profile it."""
-    from feature_store.warm_up import compile_kernels
+    from feature_store.kernels import compile_all
     from feature_store.worker import run_worker
 
     async def run() -> None:
@@ -139,7 +139,7 @@ def work(folder: str) -> None:
         await run_worker(bus, store, WorkerSettings(), asyncio.Event())
 
     os.sched_setaffinity(0, {0})
-    compile_kernels()
+    compile_all()
     asyncio.run(run())
 
 

@@ -1,7 +1,7 @@
 """Events become numbers, the same online and offline.
 
 What computes lies in the modules and is imported from them, since numba takes most of a second to import: `worker`
-(`run_worker`), `rebuild`, `visitor_reader` (`VisitorReader`), `online_store`, `kpi`, `dump`, `warm_up`.
+(`run_worker`), `rebuild`, `visitor_reader` (`VisitorReader`), `online_store`, `kpi`, `dump`, `kernels`.
 """
 
 from feature_store.errors import FeatureStoreError, StoreUnavailableError

@@ -16,6 +16,7 @@ from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError
 from ingest.settings import DedupSettings
+from ingest.task_ending import end_tasks
 from ingest.topics import EVENTS, MODEL
 from recommender.kernels import compile_all
 from recommender.learner_checkpoints import Checkpoints, Logs
@@ -27,7 +28,6 @@ from recommender.model_log import encode_delta
 from recommender.model_publisher import ModelPublisher
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot, newest_snapshot
-from recommender.task_ending import end_tasks
 
 SUBSCRIPTION = "learner"
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import structlog
 
+from ingest.task_ending import end_tasks
 from recommender.incremental import IncrementalLimits, LearningIals
 from recommender.learner_fit import FitJob, run_fit
 from recommender.learner_state import LearnerState
@@ -15,7 +16,6 @@ from recommender.model_parameters import parameters_of
 from recommender.models.ials import Fit, IalsParameters, for_catalogue
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
-from recommender.task_ending import end_tasks
 
 # What comes in during a fit is learnt beside the live model; the last few events then in one go, in milliseconds.
 _CLOSE_EVENTS = 200

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ingest.bus.contract import Bus, Delivery, Entry, Position
 from ingest.errors import BusError
+from ingest.task_ending import end_tasks
 from ingest.topics import MODEL
 from recommender.errors import DeltaRefusedError
 from recommender.learner_state import LEARNER_BLOCKS
@@ -20,7 +21,6 @@ from recommender.live_model import LiveModel
 from recommender.model_log import Announcement, Delta, decode_message
 from recommender.recommender import Recommender
 from recommender.snapshot import Snapshot, newest_snapshot
-from recommender.task_ending import end_tasks
 
 _POLL_S = 0.25
 _RETRY_S = 0.5

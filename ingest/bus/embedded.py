@@ -19,6 +19,7 @@ from ingest.bus.embedded_table import EmbeddedTable
 from ingest.bus.leases import Leases
 from ingest.bus.settings import BusSettings
 from ingest.errors import BusError
+from ingest.task_ending import end_tasks
 from ingest.topics import Topic, dead_letters
 
 # How often what is past its retention is trimmed, by whichever process comes first.
@@ -135,9 +136,7 @@ class EmbeddedBus:
 
     async def close(self) -> None:
         """As the contract says."""
-        self._expiring.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._expiring
+        await end_tasks(self._expiring)
         await self._link.close()
 
     async def _subscribe_queue(self, topic: Topic, name: str, token: str) -> QueueSubscription:

@@ -13,6 +13,7 @@ from ingest.bus.embedded_keys import FIRST_ID, split_id, stream_key
 from ingest.bus.embedded_stream import decode_entries
 from ingest.bus.packs import PackCodec
 from ingest.errors import BusError, BusUnavailableError
+from ingest.task_ending import end_tasks
 from ingest.topics import Topic
 
 _BLOCK_MS_MAX = 250
@@ -68,9 +69,7 @@ class QueueSubscription:
 
     async def close(self) -> None:
         """Acknowledge what is done and leave; what is not done goes to others at once."""
-        self._tending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._tending
+        await end_tasks(self._tending)
         with contextlib.suppress(BusError):
             await self._commit()
             await self._link.call("bus_leave", [], self._topic.name, self._name, self._consumer)

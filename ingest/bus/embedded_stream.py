@@ -16,6 +16,7 @@ from ingest.bus.leases import Leases
 from ingest.bus.metrics import UNDECODABLE
 from ingest.bus.packs import NotAPackError, PackCodec
 from ingest.errors import BusError, BusUnavailableError
+from ingest.task_ending import end_tasks
 from ingest.topics import Topic
 
 _ADAPTER = "embedded"
@@ -104,9 +105,7 @@ class OrderedSubscription:
 
     async def close(self) -> None:
         """Give the partitions back, acknowledgements first."""
-        self._tending.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._tending
+        await end_tasks(self._tending)
         with contextlib.suppress(BusError):
             await self._leases.leave()
         await self._reader.close()

@@ -7,6 +7,7 @@ import structlog
 
 from ingest.bus.contract import Bus, Delivery, Mode, Published, Record, Start, Subscription, Table
 from ingest.errors import BusUnavailableError
+from ingest.task_ending import end_tasks
 from ingest.topics import Topic
 
 _RETRY_S = 0.2
@@ -79,8 +80,7 @@ class LateBus:
 
     async def close(self) -> None:
         """See the contract."""
-        self._connecting.cancel()
-        await asyncio.gather(self._connecting, return_exceptions=True)
+        await end_tasks(self._connecting)
         if self._bus is not None:
             await self._bus.close()
 

@@ -17,6 +17,7 @@ from ingest.bus.pulsar_client import NO_SCHEMA, Pump, asked, closed
 from ingest.bus.pulsar_messages import ADAPTER, decode_entries, follows, position_of
 from ingest.bus.settings import BusSettings
 from ingest.errors import BusError, BusUnavailableError
+from ingest.task_ending import end_tasks
 from ingest.topics import Topic
 
 # A consumer that lost its broker waits ever longer to reconnect, up to a minute; after this we make a new one.
@@ -150,8 +151,7 @@ class ConsumerSet:
 
     async def close(self) -> None:
         """Close them all."""
-        self._mending.cancel()
-        await asyncio.gather(self._mending, return_exceptions=True)
+        await end_tasks(self._mending)
         await asyncio.gather(*(consumer.close() for consumer in self._consumers))
 
     async def _mend(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from recommender.task_ending import end_tasks
+from ingest.task_ending import end_tasks
 
 
 async def test_ends_a_task_that_loses_its_first_cancellation() -> None:

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from afterclick.valkey_server import ValkeyServer
-from feature_store.warm_up import compile_kernels
+from feature_store.kernels import compile_all
 from tests.integration.windows.windows_tools import System, running
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
-    compile_kernels()
+    compile_all()
 
 
 @pytest.fixture
