@@ -9,11 +9,7 @@ from rich.console import Console
 
 from afterclick.console import errors_without_traceback, say
 from loadtest.errors import InputFileError, LoadTestError
-from loadtest.load import run_load, run_saturation
-from loadtest.load_report import LoadReport
-from loadtest.replay import replay as run_replay
 from loadtest.settings import ColumnNames, LoadOptions, ReplayOptions, SaturationOptions
-from loadtest.system import read_keys
 
 app = typer.Typer(help="Drive the running system and report what was felt.", no_args_is_help=True)
 
@@ -52,6 +48,10 @@ def replay(
     json: Annotated[Path | None, typer.Option(help="Write the report here, too.")] = None,
 ) -> None:
     """Replay a file of real clicks; a second run of the same file changes nothing."""
+    # Here and below: polars and the drivers are 40 MB that `afterclick up` must not hold.
+    from loadtest.replay import replay as run_replay
+    from loadtest.system import read_keys
+
     with errors_without_traceback(LoadTestError, ValueError):
         keys = read_keys(data_dir)
         options = ReplayOptions(
@@ -99,6 +99,9 @@ def run(
     batch: Annotated[int, typer.Option(help="Events in one POST.")] = 1,
 ) -> None:
     """Fixed rates whatever the answers do (open loop); latency counts from the intended start."""
+    from loadtest.load import run_load
+    from loadtest.system import read_keys
+
     with errors_without_traceback(LoadTestError, ValueError):
         keys = read_keys(data_dir)
         options = LoadOptions(
@@ -114,7 +117,8 @@ def run(
             items=items,
             data_dir=data_dir,
         )
-        _tell(asyncio.run(run_load(options)), out)
+        asyncio.run(run_load(options))
+        _tell(out)
 
 
 @app.command()
@@ -127,6 +131,9 @@ def saturate(
     items: Annotated[int, typer.Option(help="Products of the simulated shop.")] = 10_000,
 ) -> None:
     """As many suggestions as the system gives (closed loop)."""
+    from loadtest.load import run_saturation
+    from loadtest.system import read_keys
+
     with errors_without_traceback(LoadTestError, ValueError):
         options = SaturationOptions(
             api_url=url,
@@ -137,10 +144,11 @@ def saturate(
             items=items,
             data_dir=data_dir,
         )
-        _tell(asyncio.run(run_saturation(options)), out)
+        asyncio.run(run_saturation(options))
+        _tell(out)
 
 
-def _tell(report: LoadReport, out: Path) -> None:
+def _tell(out: Path) -> None:
     say((out / "report.md").read_text())
     say(f"Report and plots: {out}")
 

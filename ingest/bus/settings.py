@@ -29,6 +29,6 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     receive_packs_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 128
     ack_interval_ms: _Milliseconds = 100
     lease_ms: Annotated[int, msgspec.Meta(ge=200, le=600_000)] = 3_000
-    bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 536_870_912
+    bytes_max: Annotated[int, msgspec.Meta(ge=1_048_576)] = 201_326_592
     admin_timeout_ms: _Milliseconds = 10_000
     compaction_bytes: Annotated[int, msgspec.Meta(ge=1_024)] = 4_194_304
