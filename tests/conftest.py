@@ -14,6 +14,8 @@ Fixtures:
 """
 
 import secrets
+import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,11 @@ _PULSAR_CONF = {
     "backlogQuotaCheckIntervalInSeconds": "1",
     "activeConsumerFailoverDelayTimeMillis": "200",
 }
+
+
+def pytest_configure() -> None:
+    """A session that is told to end (SIGTERM) tears its fixtures down, so that no broker outlives it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ from ingest.topics import Topic
 _LOST_S = 2.0
 _LOOK_S = 0.5
 _PAUSE_S = 0.1
+# A process that stood still for longer may have lost its partitions to another, while messages that the broker had
+# sent it before still lie in its buffers. The broker notices within its keep-alive interval: 5 s with our
+# configuration, 30 s by default.
+_FROZEN_S = 2.0
 
 
 class PulsarHandle(msgspec.Struct, frozen=True):
@@ -122,6 +126,7 @@ class ConsumerSet:
         self._consumers = list(consumers)
         self._wake = wake
         self._turn = 0
+        self._ticked_s = time.monotonic()
         self._mending = asyncio.create_task(self._mend())
 
     async def wait(self, deadline_s: float) -> bool:
@@ -145,6 +150,7 @@ class ConsumerSet:
 
     def in_turn(self) -> list[PartitionConsumer]:
         """Every consumer, another one first each time."""
+        self._tick()
         self._wake.clear()
         self._turn = (self._turn + 1) % len(self._consumers)
         return self._consumers[self._turn :] + self._consumers[: self._turn]
@@ -157,8 +163,17 @@ class ConsumerSet:
     async def _mend(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
+            self._tick()
             # A broker that is still away is looked for again the next time.
             await asyncio.gather(*(consumer.mend() for consumer in self._consumers), return_exceptions=True)
+
+    def _tick(self) -> None:
+        """Begin every partition anew if this process stood still, before anything more is handed out."""
+        now_s = time.monotonic()
+        if now_s - self._ticked_s > _FROZEN_S:
+            for consumer in self._consumers:
+                consumer.begin_anew()
+        self._ticked_s = now_s
 
 
 async def open_consumers(
