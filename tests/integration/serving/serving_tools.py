@@ -73,9 +73,7 @@ async def serving(
     store = OnlineStore(store_server.url)
     recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalog.available_ids())
     catalog = CatalogTable(recommender.set_available)
-    collector = Collector(
-        bus, CollectorSettings(accept_ms_max=500), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000
-    )
+    collector = Collector(bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000)
     services = Services(
         accept=collector.accept,
         read_history=VisitorReader(store).history,

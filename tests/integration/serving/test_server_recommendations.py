@@ -6,6 +6,7 @@ import time
 import httpx
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
 
 from api.edge import FIRST_BYTE
@@ -14,7 +15,8 @@ from ingest.identity import visitor_key
 from ingest.topics import ANSWERS
 from tests.integration.serving.serving_tools import KEYS, WRITE, Server
 
-ASK = {"visitor": "browser-1", "placement": "home"}
+# The largest budget: a busy machine must not turn these answers into refusals.
+ASK = {"visitor": "browser-1", "placement": "home", "budget_ms": 1_000}
 ITEMS = [{"item_id": f"item-{number}", "title": f"Item {number}", "price": number + 0.5} for number in range(30)]
 
 
@@ -116,18 +118,15 @@ async def test_a_stopped_store_leaves_an_answer_within_its_budget(server: Server
     await server.put(*ITEMS)
     server.pause_store()
 
-    started_s = time.perf_counter()
-    response = await ask(server, budget_ms=200, item="item-3")
-    took_ms = (time.perf_counter() - started_s) * 1000
+    response = await ask(server, item="item-3")
     server.resume_store()
 
     answer = response.json()
     assert response.status_code == 200
     assert answer["degraded"] == "store-unavailable"
     assert len(answer["items"]) == 20
-    # Half of the budget is the store's; the rest is slack for a busy machine.
-    assert answer["took_ms"] < 200
-    assert took_ms < 1_000
+    # The store had its 100 ms of it.
+    assert 90 < answer["took_ms"] < 1_000
 
 
 async def test_a_store_that_keeps_failing_is_left_alone_and_found_again(server: Server) -> None:
@@ -135,17 +134,22 @@ async def test_a_store_that_keeps_failing_is_left_alone_and_found_again(server: 
     server.pause_store()
     failing_since_s = time.monotonic()
     while time.monotonic() - failing_since_s < 1.2:
-        await ask(server, budget_ms=50)
+        await ask(server)
+    before = _left_alone()
 
-    left_alone = (await ask(server, budget_ms=1_000)).json()
+    answers = [(await ask(server)).json() for _ in range(20)]
     server.resume_store()
 
-    # It did not even wait: a look at the store would have taken 100 ms.
-    assert left_alone["degraded"] == "store-unavailable"
-    assert left_alone["took_ms"] < 90
-    async with asyncio.timeout(30):
-        while (await ask(server, budget_ms=1_000)).json()["degraded"] == "store-unavailable":
+    assert {answer["degraded"] for answer in answers} == {"store-unavailable"}
+    assert _left_alone() > before
+    async with asyncio.timeout(60):
+        while (await ask(server)).json()["degraded"] == "store-unavailable":
             await asyncio.sleep(0.05)
+
+
+def _left_alone() -> float:
+    labels = {"reason": "left_alone"}
+    return REGISTRY.get_sample_value("afterclick_api_store_reads_failed_total", labels) or 0.0
 
 
 async def test_what_was_served_is_logged_without_the_raw_visitor(server: Server) -> None:

@@ -28,6 +28,7 @@ class Shop:
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
+        self.begun = asyncio.Semaphore(0)
         self.draining = asyncio.Event()
         self.app = Starlette(routes=[Route("/slow", self._slow), Route("/wait", self._wait)])
         self.app.state.drain = self.draining.set
@@ -35,6 +36,7 @@ class Shop:
         self.address = ""
 
     async def _slow(self, _: Request) -> Response:
+        self.begun.release()
         await self.gate.wait()
         return Response(b"done")
 
@@ -69,7 +71,7 @@ async def _serving(shop: Shop) -> AsyncIterator[Shop]:
 async def test_a_request_under_way_is_finished_and_new_ones_are_not_begun(shop: Shop) -> None:
     async with httpx.AsyncClient(timeout=30) as client:
         under_way = asyncio.create_task(client.get(shop.address + "/slow"))
-        await asyncio.sleep(0.1)
+        await shop.begun.acquire()
         shop.stop.set()
         await shop.draining.wait()
         async with asyncio.timeout(20):
@@ -94,16 +96,22 @@ async def test_a_wait_for_a_turn_counts_from_the_first_byte(shop: Shop) -> None:
 
 
 async def test_one_connection_too_many_is_told_to_come_back(shop: Shop) -> None:
-    held = [await asyncio.open_connection(*_host_and_port(shop)) for _ in range(SETTINGS.connections_max)]
-    for _, writer in held:
+    held: list[asyncio.StreamWriter] = []
+    refused = b""
+    while not refused:
+        reader, writer = await asyncio.open_connection(*_host_and_port(shop))
         writer.write(b"GET /slow HTTP/1.1\r\nHost: shop\r\n\r\n")
-    await asyncio.sleep(0.1)
+        held.append(writer)
+        reading, begun = asyncio.create_task(reader.read()), asyncio.create_task(shop.begun.acquire())
+        await asyncio.wait({reading, begun}, return_when=asyncio.FIRST_COMPLETED)
+        refused = reading.result() if reading.done() else b""
+        reading.cancel()
+        begun.cancel()
 
-    reader, writer = await asyncio.open_connection(*_host_and_port(shop))
-    refused = await reader.read()
-
-    for _, open_writer in [*held, (reader, writer)]:
-        open_writer.close()
+    for writer in held:
+        writer.close()
+    # The fixture's own connection may still have been counted.
+    assert SETTINGS.connections_max <= len(held) <= SETTINGS.connections_max + 1
     assert refused.startswith(b"HTTP/1.1 503")
     assert b"retry-after: 5" in refused
     assert orjson.loads(refused.rpartition(b"\r\n\r\n")[2])["wanted"] == "at most 3 connections"

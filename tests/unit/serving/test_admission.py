@@ -31,7 +31,7 @@ def test_a_failing_answer_gives_its_place_back() -> None:
 
 
 def test_a_wait_before_the_first_step_counts() -> None:
-    deadline = Deadline(time.perf_counter() - 0.15, budget_ms=200)
+    deadline = Deadline(time.perf_counter() - 90, budget_ms=100_000)
 
-    assert 0 < deadline.left_ms() <= 50
-    assert deadline.took_ms() >= 150
+    assert 0 < deadline.left_ms() <= 10_000
+    assert deadline.took_ms() >= 90_000
