@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge
 
+from feature_store.errors import StoreUnavailableError
 from feature_store.online_store import OnlineStore, StoreIdentity
 
 _BEYOND_LIMIT = Counter(
@@ -92,6 +93,15 @@ class ItemNames:
         self._ids += [item_id.decode() for item_id in added]
 
     def ids_of(self, indexes: Iterable[int]) -> tuple[str, ...]:
-        """The ids of `indexes`, each of them known here."""
+        """The ids of `indexes`, each of them known here.
+
+        Raises:
+            StoreUnavailableError: one is not known, for the store was found to be another one meanwhile.
+        """
         ids = self._ids
-        return tuple([ids[index] for index in indexes])
+        try:
+            return tuple([ids[index] for index in indexes])
+        except IndexError as error:
+            raise StoreUnavailableError(
+                f"online store: wanted items numbered below {len(ids)}; got one beyond; the store changed, read again"
+            ) from error

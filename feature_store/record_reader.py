@@ -105,7 +105,10 @@ class RecordReader:
 
     async def _start_over(self, timeout_ms: float) -> None:
         """The store is not the one that was read from: forget what is known of it."""
-        if self._identity is not None:
-            _CHANGES.inc()
-        self._identity = await self._store.look(timeout_ms=timeout_ms)
-        self.names.forget()
+        found = await self._store.look(timeout_ms=timeout_ms)
+        # Another flush may have found it first; what it has learnt since must stay.
+        if found != self._identity:
+            if self._identity is not None:
+                _CHANGES.inc()
+            self._identity = found
+            self.names.forget()
