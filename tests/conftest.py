@@ -32,7 +32,7 @@ TEST_BUS_SETTINGS = BusSettings(send_deadline_ms=3_000, lease_ms=1_500)
 
 # What takes a minute by default takes seconds here: noticing a stopped consumer, checking a quota.
 _PULSAR_CONF = {
-    "keepAliveIntervalSeconds": "2",
+    "keepAliveIntervalSeconds": "3",
     "backlogQuotaCheckIntervalInSeconds": "1",
     "activeConsumerFailoverDelayTimeMillis": "200",
 }

@@ -51,7 +51,6 @@ class PulsarAdmin:
             # Deduplication is off by default, retention 0: a replay would find nothing.
             "deduplicationEnabled": True,
             "retention_policies": {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1},
-            "compaction_threshold": self._settings.compaction_bytes,
             "inactive_topic_policies": {
                 "inactiveTopicDeleteMode": "delete_when_no_subscriptions",
                 "maxInactiveDurationSeconds": 60,
@@ -83,6 +82,9 @@ class PulsarAdmin:
             await self._send("PUT", path, mark, or_exists=True)
         minutes = -1 if topic.retention_ms is None else max(1, topic.retention_ms // _MINUTE_MS)
         await self._send("POST", f"{path}/retention", {"retentionTimeInMinutes": minutes, "retentionSizeInMB": -1})
+        if topic.kind == "table":
+            # Of tables only: compacting a stream of packs would read all of it for nothing, and hold back its trimming.
+            await self._send("POST", f"{path}/compactionThreshold", self._settings.compaction_bytes)
         if await self._log_id(topic) is None:
             # Somebody else made the topic, without an id.
             await self._send("PUT", f"{path}/properties", mark)

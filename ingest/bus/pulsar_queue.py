@@ -71,7 +71,8 @@ class PulsarQueueSubscription:
             await self._publisher.send(self._topic, 0, message, self._deadline_s())
             await _acknowledge(handle)
         else:
-            await asked("take back a delivery", handle.consumer.negative_acknowledge_async, handle.message)
+            # It only takes a note, so it does not block; the client's asynchronous one never calls back.
+            handle.consumer.negative_acknowledge(handle.message)
 
     async def close(self) -> None:
         """As the contract says."""

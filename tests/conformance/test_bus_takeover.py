@@ -81,13 +81,18 @@ async def test_a_stopped_consumer_loses_its_partitions_and_does_no_harm_when_it_
 
     assert both == _round(3)
     later = [line for line in stopped.received[4:] if line["partition"] in epochs_before]
-    assert all(line["epoch"] != epochs_before[line["partition"]] for line in later), "it must know that it lost them"
+    unaware = [line for line in later if line["epoch"] == epochs_before[line["partition"]]]
+    assert unaware == [], "it must know that it lost them"
     await stopped.end()
     await awake.close()
     last = await events_bus.subscribe(EVENTS, "features", mode="ordered")
     await events_bus.publish(EVENTS, _one_per_partition(4))
-    assert _payloads(await drain(last, entries=4)) >= _round(4)
+    found: set[str] = set()
+    while not found >= _round(4):
+        found |= _payloads(await drain(last, entries=1))
     await last.close()
+    # Round 3 may come again, where the stopped one had it and was killed; the late acknowledgement moved nothing back.
+    assert found <= _round(3) | _round(4)
 
 
 async def _until_round_three(subscription, process) -> set[str]:
