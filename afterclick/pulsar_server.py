@@ -114,7 +114,7 @@ class PulsarServer:
         home = pulsar_home(self._cache)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         configuration = self.data_dir / "standalone.conf"
-        configuration.write_text(self._configuration((home / "conf" / "standalone.conf").read_text()))
+        configuration.write_text(self.configuration((home / "conf" / "standalone.conf").read_text()))
         folders = [
             "--metadata-dir",
             str(self.data_dir / "metadata"),
@@ -164,7 +164,8 @@ class PulsarServer:
         self._process = None
         _state_path(self.data_dir).unlink(missing_ok=True)
 
-    def _configuration(self, template: str) -> str:
+    def configuration(self, template: str) -> str:
+        """The distribution's `standalone.conf` with our lines in place of its own."""
         wanted = {**self._conf, "brokerServicePort": str(self.broker_port), "webServicePort": str(self.admin_port)}
         for name, setting in wanted.items():
             line = f"{name}={setting}"
