@@ -81,7 +81,7 @@ def embedded_bus_server(tmp_path: Path) -> Iterator[ValkeyServer]:
 @pytest.fixture(scope="session")
 def pulsar_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarServer]:
     """The session's Pulsar."""
-    server = PulsarServer(tmp_path_factory.mktemp("pulsar"), conf=_PULSAR_CONF)
+    server = PulsarServer(tmp_path_factory.mktemp("pulsar"), conf=_PULSAR_CONF, quick_start=True)
     server.start()
     yield server
     # Nothing in it is kept: no need to wait for an orderly end.

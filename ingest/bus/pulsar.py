@@ -76,7 +76,7 @@ class PulsarBus:
 
     async def subscribe(self, topic: Topic, name: str, *, mode: Mode, consumer: str = "") -> Subscription:
         """As the contract says."""
-        log_id, partitions = await self.log_id(topic), await self.partitions(topic)
+        partitions = await self.partitions(topic)
         if mode == "queue":
             await self._admin.ensure_topic(dead_letters(topic, name), 1)
         kind = _pulsar.ConsumerType.Shared if mode == "queue" else _pulsar.ConsumerType.Failover
@@ -85,12 +85,12 @@ class PulsarBus:
             self._address,
             topic,
             partitions,
-            ConsumerKind(name, kind, consumer_name(consumer)),
+            ConsumerKind(name, kind, consumer_name(consumer), lambda: self.log_id(topic)),
             self._settings,
         )
         if mode == "queue":
-            return PulsarQueueSubscription(consumers, self._publisher, topic, name, log_id, self._settings)
-        return PulsarOrderedSubscription(consumers, topic, log_id)
+            return PulsarQueueSubscription(consumers, self._publisher, topic, name, self._settings)
+        return PulsarOrderedSubscription(consumers, topic)
 
     async def unsubscribe(self, topic: Topic, name: str) -> None:
         """As the contract says."""

@@ -50,6 +50,8 @@ class PulsarAdmin:
         policies = {
             # Deduplication is off by default, retention 0: a replay would find nothing.
             "deduplicationEnabled": True,
+            # A client that comes back to a wiped broker must not make topics that have no log id.
+            "autoTopicCreationOverride": {"allowAutoTopicCreation": False},
             "retention_policies": {"retentionTimeInMinutes": -1, "retentionSizeInMB": -1},
             "inactive_topic_policies": {
                 "inactiveTopicDeleteMode": "delete_when_no_subscriptions",

@@ -40,11 +40,10 @@ class PulsarPublisher:
         """One verdict per record, within the send deadline."""
         verdicts = Verdicts(ADAPTER, len(records))
         places = fit_places(records, verdicts, self._settings, deletions=topic.kind == "table")
-        deadline_s = time.monotonic() + self._settings.send_deadline_ms / 1000
         if topic.kind == "stream":
-            await self._packs(topic, partitions, records, places, verdicts, deadline_s)
+            await self._packs(topic, partitions, records, places, verdicts)
         else:
-            await self._singles(topic, records, places, verdicts, deadline_s, delay_ms)
+            await self._singles(topic, records, places, verdicts, delay_ms)
         return verdicts.all()
 
     async def send(self, topic: Topic, partition: int, message: Any, deadline_s: float) -> Any:
@@ -82,35 +81,42 @@ class PulsarPublisher:
         records: Sequence[Record],
         places: Sequence[int],
         verdicts: Verdicts,
-        deadline_s: float,
     ) -> None:
         packs = packs_of(records, places, partitions=partitions, codec=self._codec, settings=self._settings)
-        sending = [self.send(topic, pack.partition, build_pack(pack.message), deadline_s) for pack in packs]
-        outcomes = await asyncio.gather(*sending, return_exceptions=True)
-        for pack, outcome in zip(packs, outcomes, strict=True):
+        messages = [(pack.partition, build_pack(pack.message)) for pack in packs]
+        for pack, outcome in zip(packs, await self._send_all(topic, messages), strict=True):
             if isinstance(outcome, BusError):
                 verdicts.refuse(pack.places, outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
             else:
                 verdicts.give_pack(pack, position_of(outcome))
                 PUBLISHED_BYTES.labels(ADAPTER).inc(len(pack.message))
 
     async def _singles(
-        self,
-        topic: Topic,
-        records: Sequence[Record],
-        places: Sequence[int],
-        verdicts: Verdicts,
-        deadline_s: float,
-        delay_ms: int,
+        self, topic: Topic, records: Sequence[Record], places: Sequence[int], verdicts: Verdicts, delay_ms: int
     ) -> None:
-        sending = [self.send(topic, 0, build_single(records[place], delay_ms=delay_ms), deadline_s) for place in places]
-        outcomes = await asyncio.gather(*sending, return_exceptions=True)
-        for place, outcome in zip(places, outcomes, strict=True):
+        messages = [(0, build_single(records[place], delay_ms=delay_ms)) for place in places]
+        for place, outcome in zip(places, await self._send_all(topic, messages), strict=True):
+            verdicts.give(place, outcome if isinstance(outcome, BusError) else position_of(outcome))
+
+    async def _send_all(self, topic: Topic, messages: Sequence[tuple[int, Any]]) -> list[Any]:
+        """Of each (partition, message) its id or its error.
+
+        The deadline counts for so many at a time: a catalogue of 100,000 products takes longer than one message may.
+        """
+        outcomes: list[Any] = []
+        for begin in range(0, len(messages), self._settings.pending_packs_max):
+            deadline_s = time.monotonic() + self._settings.send_deadline_ms / 1000
+            some = messages[begin : begin + self._settings.pending_packs_max]
+            sending = (self.send(topic, partition, message, deadline_s) for partition, message in some)
+            outcomes += await asyncio.gather(*sending, return_exceptions=True)
+            if isinstance(outcomes[-1], BusUnavailableError):
+                # The rest would wait for nothing.
+                outcomes += [outcomes[-1]] * (len(messages) - len(outcomes))
+                break
+        for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, BusError):
                 raise outcome
-            verdicts.give(place, outcome if isinstance(outcome, BusError) else position_of(outcome))
+        return outcomes
 
     async def _producer(self, path: str, *, batched: bool) -> Any:
         task = self._producers.get(path)

@@ -33,14 +33,12 @@ class PulsarQueueSubscription:
         publisher: PulsarPublisher,
         topic: Topic,
         name: str,
-        log_id: int,
         settings: BusSettings,
     ) -> None:
         self._consumers = consumers
         self._publisher = publisher
         self._topic = topic
         self._name = name
-        self._log_id = log_id
         self._settings = settings
         self._codec = PackCodec()
 
@@ -99,7 +97,7 @@ class PulsarQueueSubscription:
         return Delivery(
             topic=self._topic.name,
             partition=consumer.partition,
-            log_id=self._log_id,
+            log_id=consumer.log_id,
             accepted_at_ms=message.publish_timestamp(),
             entries=decode_entries(self._topic, message, self._codec),
             epoch=consumer.epoch,

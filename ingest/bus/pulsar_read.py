@@ -101,13 +101,24 @@ class PartitionReader:
         Raises:
             BusUnavailableError: the broker does not answer.
         """
-        if await asked("say what is there", self._reader.has_message_available_async):
+        if await self._available():
             return False
         # It counts as read once the client hands it over, which may be a moment before it reaches us.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HANDOVER_S):
                 await self._wake.wait()
         return not self._pump or self._pump.idle
+
+    async def _available(self) -> bool:
+        """Ask the client; just after a seek it reconnects, and for a moment it cannot say."""
+        deadline_s = time.monotonic() + self._settings.send_deadline_ms / 1000
+        while True:
+            try:
+                return bool(await asked("say what is there", self._reader.has_message_available_async))
+            except BusUnavailableError:
+                if time.monotonic() >= deadline_s:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
 
     async def close(self) -> None:
         """Let go of the reader."""

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import _pulsar
@@ -38,11 +38,13 @@ class PulsarHandle(msgspec.Struct, frozen=True):
 
 
 class ConsumerKind(msgspec.Struct, frozen=True):
-    """How a consumer is opened: the subscription, the client's consumer type, and this consumer's name."""
+    """How a consumer is opened: the subscription, the client's consumer type, this consumer's name, and how to ask for
+    the topic's log id."""
 
     subscription: str
     type: Any
     consumer: str
+    log_id: Callable[[], Awaitable[int]]
 
 
 class PartitionConsumer:
@@ -62,6 +64,7 @@ class PartitionConsumer:
         self.consumer: Any = None
         self.last: Position | None = None
         self.epoch = 1
+        self.log_id = 0
 
     @property
     def connected(self) -> bool:
@@ -69,11 +72,12 @@ class PartitionConsumer:
         return self.consumer is not None and bool(self.consumer.is_connected())
 
     async def open(self) -> None:
-        """Join the subscription.
+        """Join the subscription; of the log that is there now, for the broker may have been wiped.
 
         Raises:
             BusError: the broker does not answer, or refuses.
         """
+        self.log_id = await self._kind.log_id()
         configuration = _pulsar.ConsumerConfiguration()
         configuration.schema(NO_SCHEMA)
         configuration.consumer_type(self._kind.type)
@@ -205,10 +209,9 @@ def consumer_name(consumer: str) -> str:
 class PulsarOrderedSubscription:
     """Keeps `contract.Subscription` in the mode `ordered`."""
 
-    def __init__(self, consumers: ConsumerSet, topic: Topic, log_id: int) -> None:
+    def __init__(self, consumers: ConsumerSet, topic: Topic) -> None:
         self._consumers = consumers
         self._topic = topic
-        self._log_id = log_id
         self._codec = PackCodec()
 
     async def receive(self, *, wait_ms: int, entries_max: int) -> list[Delivery]:
@@ -266,7 +269,7 @@ class PulsarOrderedSubscription:
         return Delivery(
             topic=self._topic.name,
             partition=consumer.partition,
-            log_id=self._log_id,
+            log_id=consumer.log_id,
             accepted_at_ms=message.publish_timestamp(),
             entries=entries,
             epoch=consumer.epoch,
