@@ -120,7 +120,9 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
             Middleware(Edge, routes={route.endpoint: route.path for route in routes}),
         ],
         exception_handlers={**dict.fromkeys(STATUS_OF, _on_api_error), HTTPException: _on_http_error},
-        lifespan=lambda _: _lifespan(services, suggestions, answers, dashboard, state),
+        lifespan=lambda _: _lifespan(
+            services, suggestions, answers, dashboard, state, settle_s_max=settings.settle_ms_max / 1000
+        ),
     )
     app.state.drain = state.drain
     return app
@@ -209,12 +211,19 @@ def _assets() -> dict[str, bytes]:
 
 @contextlib.asynccontextmanager
 async def _lifespan(
-    services: Services, suggestions: Suggestions, answers: AnswersLog, dashboard: Dashboard, state: _State
+    services: Services,
+    suggestions: Suggestions,
+    answers: AnswersLog,
+    dashboard: Dashboard,
+    state: _State,
+    *,
+    settle_s_max: float,
 ) -> AsyncIterator[None]:
     stop = asyncio.Event()
+    settling = asyncio.create_task(_settle(services, suggestions, state), name="settle")
     # These two hold nothing that would have to be finished, and may wait for long.
     careless = [
-        asyncio.create_task(_settle(services, suggestions, state), name="settle"),
+        settling,
         asyncio.create_task(services.catalog.follow(services.bus), name="catalog"),
     ]
     careful = [
@@ -223,6 +232,9 @@ async def _lifespan(
     ]
     for task in (*careless, *careful):
         task.add_done_callback(_report_death)
+    # Nobody listens yet: beside another server on the port a fresh one takes no request before it knows the catalogue.
+    # A bus that is away must not keep it silent, though.
+    await asyncio.wait({settling}, timeout=settle_s_max)
     yield
     state.drain()
     stop.set()

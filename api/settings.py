@@ -45,6 +45,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         session_max_age_s: how long a login at the dashboard lasts.
         connections_max: open connections of one process; one more is told 503 and closed.
         keep_alive_s: how long an idle connection is kept.
+        settle_ms_max: how long a starting process listens to nobody while it waits for bus and catalogue; then it
+            serves without them.
         drain_notice_ms: how long readiness says 503 before connections are refused; a load balancer's probe interval.
         drain_s_max: how long requests under way may take to finish after SIGTERM.
     """
@@ -72,6 +74,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connections_max: Positive = 4_096
     keep_alive_s: Positive = 75
     drain_notice_ms: NonNegative = 200
+    settle_ms_max: NonNegative = 3_000
     drain_s_max: Positive = 10
 
     @property
