@@ -45,7 +45,7 @@ async def _bus(settings: Settings, bus: str) -> AsyncIterator[Settings]:
     from afterclick.pulsar_server import PulsarServer
 
     hint("Starting Apache Pulsar; the first time it is fetched (245 MB) …")
-    server = await asyncio.to_thread(lambda: PulsarServer(settings.data_dir / "pulsar").start())
+    server = await asyncio.to_thread(lambda: PulsarServer(settings.data_dir / "pulsar", quick_start=True).start())
     try:
         yield _with_bus(settings, server.url)
     finally:

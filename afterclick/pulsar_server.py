@@ -18,7 +18,8 @@ from afterclick.ports import free_port
 from afterclick.pulsar_download import pulsar_home
 
 BROKER_PORT = 6650
-ADMIN_PORT = 8080
+# Not Pulsar's usual 8080: the API listens there.
+ADMIN_PORT = 18080
 
 # A restart on old data took up to 28 s in trials, on a busy machine more.
 _READY_S = 180.0
