@@ -6,7 +6,7 @@ The heavy parts are imported by name, so that a process that needs only the voca
 
 from recommender.errors import DeltaRefusedError, RecommenderError, SnapshotRefusedError
 from recommender.history import EMPTY_HISTORY, History
-from recommender.requests import Ranked, Reason, RecommendRequest, Suggestion
+from recommender.requests import Logic, Ranked, Reason, RecommendRequest, Suggestion
 from recommender.settings import LearnerSettings, RecommenderSettings
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DeltaRefusedError",
     "History",
     "LearnerSettings",
+    "Logic",
     "Ranked",
     "Reason",
     "RecommendRequest",

@@ -1,6 +1,7 @@
 """What is asked of the recommender and what it answers, free of HTTP."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,22 +16,46 @@ Rung = Literal["blend", "neighbours", "trending", "popular", "none"]
 """The ladder, dearest first; "none" answers an empty shop."""
 
 
+class Logic(StrEnum):
+    """How to choose: which lists are asked, and which stand in for them."""
+
+    RELATED = "related"
+    COMPLEMENTARY = "complementary"
+    PERSONAL = "personal"
+    TRENDING = "trending"
+    RECENT = "recent"
+    BUY_AGAIN = "buy-again"
+
+
+ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
 class RecommendRequest(msgspec.Struct, frozen=True):
     """One call for suggestions, decoded and checked.
 
     `item`: the page's own item, taken as the visitor's newest event even while its click is in flight.
     `exclude`, `cart`: item ids never to be suggested.
+    `logic`: None: the placement's; `personal` where it has none.
+    `category`: the page's own category; None: that of `item`.
+    `diversity`: 0 ranks by score alone, 1 by unlikeness of categories alone; None: the placement's.
+    `page_view_id`: placements asked for with the same one show no item twice.
+    `segments`: what the shop calls this kind of visitor, for its rules.
     """
 
     visitor: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     placement: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "home"
     n: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = 20
-    item: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    item: ItemId | None = None
     cart: Annotated[tuple[str, ...], msgspec.Meta(max_length=200)] = ()
     exclude: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
     budget_ms: Annotated[int, msgspec.Meta(ge=1, le=BUDGET_MS_MAX)] = BUDGET_MS_DEFAULT
     explain: bool = False
     return_properties: bool = False
+    logic: Logic | None = None
+    category: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    page_view_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    segments: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=20)] = ()
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,12 +66,17 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One suggested item; `properties` are the catalogue's, when asked for."""
+    """One suggested item.
+
+    `properties`: the catalogue's, when asked for.
+    `propensity`: how likely chance was to put just this item into just this slot; None where chance had no say.
+    """
 
     id: str
     score: float
     reasons: tuple[Reason, ...] = ()
     properties: dict[str, Any] | None = None
+    propensity: float | None = None
 
 
 class Ranked(msgspec.Struct, frozen=True):
