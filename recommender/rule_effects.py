@@ -1,0 +1,199 @@
+"""What a set of rules does to a catalogue: one mask, one weight an item, and the pins."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.facts import NO_CODE, Facts, Names, levels
+from recommender.models.item_table import ItemTable
+from recommender.models.protocol import Blocked
+from recommender.rules import Consequence, Rule
+
+Weights = NDArray[np.float32]
+
+_REFRESH_MS = 250
+"""How old masks may be when a product has changed: a rule about a category sees a moved product within this."""
+
+_BLOCKING = (Consequence.HIDE, Consequence.FILTER)
+_WEIGHING = (Consequence.BOOST, Consequence.BURY)
+
+
+class Pin(NamedTuple):
+    """One item that has a slot of its own (1 is the first)."""
+
+    slot: int
+    item_id: str
+    rule_id: str
+
+
+class Effects:
+    """Rules that speak together, as arrays over a model's rows; kept until items or facts change.
+
+    Args:
+        rules: lower priority first.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.blocking = tuple(rule for rule in rules if rule.consequence in _BLOCKING)
+        self.weighing = tuple(rule for rule in rules if rule.consequence in _WEIGHING)
+        self._pinning = tuple(rule for rule in rules if rule.consequence is Consequence.PIN)
+        self._targets = {rule.rule_id: _Target(rule) for rule in rules}
+        self._items: ItemTable | None = None
+        self._facts_changes = -1
+        self._made_ms = 0
+        self._blocked: Blocked = np.zeros(0, np.bool_)
+        self._weights: Weights = np.zeros(0, np.float32)
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def blocked(self, items: ItemTable, facts: Facts, now_ms: int) -> Blocked | None:
+        """Shape (len(items),): True for rows that a rule hides or does not let through; None: no rule does."""
+        if not self.blocking:
+            return None
+        self._follow(items, facts, now_ms)
+        return self._blocked
+
+    def weights(self, items: ItemTable, facts: Facts, now_ms: int) -> Weights | None:
+        """Shape (len(items),): what each row's score is multiplied by; None: by nothing.
+
+        Of the boosts and buries that mean an item those of the highest priority count, multiplied.
+        """
+        if not self.weighing:
+            return None
+        self._follow(items, facts, now_ms)
+        return self._weights
+
+    def pins(self, facts: Facts) -> list[Pin]:
+        """The pinned items by slot. Of two that want one slot the higher priority has it, the other the next free.
+
+        An item that a rule of the same or a higher priority hides is not pinned.
+        """
+        taken: dict[int, Pin] = {}
+        pinned: set[str] = set()
+        for rule in reversed(self._pinning):
+            for place, item_id in enumerate(rule.items):
+                if item_id in pinned or self.blocking_rule(item_id, facts, from_priority=rule.priority) is not None:
+                    continue
+                slot = rule.slot + place
+                while slot in taken:
+                    slot += 1
+                taken[slot] = Pin(slot, item_id, rule.rule_id)
+                pinned.add(item_id)
+        return [taken[slot] for slot in sorted(taken)]
+
+    def blocking_rule(self, item_id: str, facts: Facts, *, from_priority: int | None = None) -> str | None:
+        """The rule of highest priority that keeps `item_id` out, of those from `from_priority` on; None: none does."""
+        for rule in reversed(self.blocking):
+            if from_priority is not None and rule.priority < from_priority:
+                break
+            if self._targets[rule.rule_id].means(item_id, facts) == (rule.consequence is Consequence.HIDE):
+                return rule.rule_id
+        return None
+
+    def weighing_rules(self, item_id: str, facts: Facts) -> list[Rule]:
+        """The boosts and buries that make the weight of `item_id`."""
+        meant = [rule for rule in self.weighing if self._targets[rule.rule_id].means(item_id, facts)]
+        return [rule for rule in meant if rule.priority == meant[-1].priority]
+
+    def _follow(self, items: ItemTable, facts: Facts, now_ms: int) -> None:
+        stale = facts.changes != self._facts_changes and abs(now_ms - self._made_ms) >= _REFRESH_MS
+        if items is not self._items or stale:
+            self._items, self._facts_changes, self._made_ms = items, facts.changes, now_ms
+            self._blocked, self._weights = np.zeros(0, np.bool_), np.zeros(0, np.float32)
+        known = max(len(self._blocked), len(self._weights))
+        if len(items) > known:
+            # An item the model has just met must be hidden from its first answer on.
+            if self.blocking:
+                self._blocked = np.concatenate([self._blocked, self._block(items, facts, known)])
+            if self.weighing:
+                self._weights = np.concatenate([self._weights, self._weigh(items, facts, known)])
+
+    def _block(self, items: ItemTable, facts: Facts, begin: int) -> Blocked:
+        blocked = np.zeros(len(items) - begin, np.bool_)
+        for rule in self.blocking:
+            meant = self._targets[rule.rule_id].mask(items, facts, begin)
+            blocked |= meant if rule.consequence is Consequence.HIDE else ~meant
+        return blocked
+
+    def _weigh(self, items: ItemTable, facts: Facts, begin: int) -> Weights:
+        weights = np.ones(len(items) - begin, np.float32)
+        for _, equals in groupby(self.weighing, key=lambda rule: rule.priority):
+            product = np.ones(len(weights), np.float32)
+            touched = np.zeros(len(weights), np.bool_)
+            for rule in equals:
+                meant = self._targets[rule.rule_id].mask(items, facts, begin)
+                product[meant] *= np.float32(rule.weight)
+                touched |= meant
+            weights = np.where(touched, product, weights)
+        return weights
+
+
+class _Target:
+    """The items one rule is about."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._items = rule.items
+        self._item_set = frozenset(rule.items)
+        self._categories = _Meant({levels(category)[-1] for category in rule.categories}, nested=True)
+        self._brands = _Meant(rule.brands, nested=False)
+
+    def mask(self, items: ItemTable, facts: Facts, begin: int) -> Blocked:
+        """Shape (len(items) - begin,)."""
+        meant = np.ones(len(items) - begin, np.bool_)
+        if self._items:
+            meant[:] = False
+            rows = [row - begin for item_id in self._items if (row := items.row(item_id)) is not None]
+            meant[[row for row in rows if row >= 0]] = True
+        if self._categories:
+            table = self._categories.table(facts.categories)
+            meant &= table[facts.of_rows(facts.category, items, begin)]
+        if self._brands:
+            meant &= self._brands.table(facts.brands)[facts.of_rows(facts.brand, items, begin)]
+        return meant
+
+    def means(self, item_id: str, facts: Facts) -> bool:
+        """The same for one item, known to a model or not."""
+        if self._items and item_id not in self._item_set:
+            return False
+        if not self._categories and not self._brands:
+            return True
+        product = facts.product(item_id)
+        if product is None:
+            return False
+        return (not self._categories or self._categories.means(product.category)) and (
+            not self._brands or self._brands.means(product.brand)
+        )
+
+
+class _Meant:
+    """Names of categories or brands; a category is meant by any of its levels, a brand has but one."""
+
+    def __init__(self, names: Iterable[str], *, nested: bool) -> None:
+        self._names = frozenset(names)
+        self._nested = nested
+        self._table: Blocked = np.zeros(1, np.bool_)
+        self._of: Names | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    def means(self, name: str | None) -> bool:
+        if not name:
+            return False
+        return not self._names.isdisjoint(levels(name)) if self._nested else name in self._names
+
+    def table(self, names: Names) -> Blocked:
+        """By code, and False in the last place, which is where `NO_CODE` leads."""
+        assert NO_CODE == -1, "the last place of an array"
+        if names is not self._of or len(self._table) != len(names.names) + 1:
+            self._of = names
+            self._table = np.array([*(self.means(name) for name in names.names), False])
+        return self._table
+
+
+NO_EFFECTS = Effects(())
