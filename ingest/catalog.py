@@ -7,6 +7,9 @@ import msgspec
 from ingest.events import ItemId
 
 
+_AVAILABLE = frozenset({"in_stock", "preorder"})
+
+
 class Product(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the shop says of one product; an upsert replaces all of it. Unknown fields pass and are dropped."""
 
@@ -24,4 +27,4 @@ class Product(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def available(self) -> bool:
         """May it be suggested at all?"""
-        return self.availability in {"in_stock", "preorder"}
+        return self.availability in _AVAILABLE

@@ -3,6 +3,7 @@
 RecommenderError
 ├── SnapshotRefusedError    an operator's matter: a model file is truncated or altered; the last good one serves
 ├── DeltaRefusedError       our fault: an entry of the topic `model` cannot be read; skipped and counted
+├── ExpressionError         the caller's fault: a filter or booster cannot be read; says at which column
 └── EvaluationInputError    the caller's fault: a file, column, split or model that is not there
 """
 
@@ -24,6 +25,17 @@ class EvaluationInputError(RecommenderError):
 
     def __init__(self, *, wanted: str, got: str, next_step: str) -> None:
         super().__init__(f"wanted {wanted}; got {got}; {next_step}")
+        self.wanted = wanted
+        self.got = got
+        self.next_step = next_step
+
+
+class ExpressionError(RecommenderError):
+    """A filter or booster cannot be read; `column` is counted from 1."""
+
+    def __init__(self, column: int, *, wanted: str, got: str, next_step: str) -> None:
+        super().__init__(f"column {column}: wanted {wanted}; got {got}; {next_step}")
+        self.column = column
         self.wanted = wanted
         self.got = got
         self.next_step = next_step
