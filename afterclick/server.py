@@ -13,6 +13,8 @@ from feature_store.visitor_reader import VisitorReader
 from ingest.bus import Bus
 from ingest.collector import Collector
 from ingest.snippet import snippet_script
+from recommender.merchandising import Ledger, MerchandisingLog
+from recommender.merchandising.kinds import KINDS
 from recommender.model_follower import ModelFollower
 from recommender.recommender import Recommender
 
@@ -34,6 +36,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         bus=bus,
         keys=keys,
         snippet=snippet_script(),
+        merchandising=MerchandisingLog(bus, Ledger(KINDS)),
         checks={"bus": bus.alive},
         required=frozenset({"bus"}),
         background=(follower.run,),

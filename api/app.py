@@ -28,6 +28,7 @@ from api.errors import (
     ApiError,
     BadRequestError,
     BodyTooLargeError,
+    ConflictError,
     ForbiddenError,
     InvalidParameterError,
     NotFoundError,
@@ -37,6 +38,7 @@ from api.errors import (
     UnsupportedMediaTypeError,
 )
 from api.keys import Keys
+from api.merchandising import Merchandising
 from api.openapi import openapi_document
 from api.problems import problem_response
 from api.routes.catalog import catalog_routes
@@ -44,6 +46,7 @@ from api.routes.dashboard import dashboard_routes
 from api.routes.events import Accept, events_route
 from api.routes.health import Check, health_routes
 from api.routes.lists import Similar, list_routes
+from api.routes.merchandising import merchandising_routes
 from api.routes.metrics import metrics_route
 from api.routes.openapi import openapi_route
 from api.routes.recommendations import recommendations_route
@@ -51,6 +54,7 @@ from api.routes.snippet import snippet_route
 from api.settings import ApiSettings
 from api.suggestions import Suggestions
 from ingest.bus.contract import Bus
+from recommender.merchandising import MerchandisingLog
 from recommender.requests import Rank
 
 STATUS_OF: Mapping[type[ApiError], int] = {
@@ -58,6 +62,7 @@ STATUS_OF: Mapping[type[ApiError], int] = {
     UnauthorizedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
+    ConflictError: 409,
     BodyTooLargeError: 413,
     UnsupportedMediaTypeError: 415,
     InvalidParameterError: 422,
@@ -90,6 +95,7 @@ class Services:
         required: names of `checks` that must have held once before this process says it is ready.
         background: what else runs beside the requests (following `model`, …).
         snippet: the bytes of `snippet.js`.
+        merchandising: the log of what the merchandiser decides, followed beside the requests.
     """
 
     accept: Accept
@@ -101,6 +107,7 @@ class Services:
     bus: Bus
     keys: Keys
     snippet: bytes
+    merchandising: MerchandisingLog
     checks: Mapping[str, Check] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     background: Sequence[Background] = ()
@@ -178,7 +185,15 @@ def _routes(
     async def has_catalog() -> bool:
         return services.catalog.ready
 
-    checks = {"requests": state.is_taking_requests, "catalog": has_catalog, **services.checks}
+    async def has_merchandising() -> bool:
+        return services.merchandising.ready.is_set()
+
+    checks = {
+        "requests": state.is_taking_requests,
+        "catalog": has_catalog,
+        "merchandising": has_merchandising,
+        **services.checks,
+    }
     return [
         # The two hot ones first: the router tries them in order.
         recommendations_route(
@@ -196,8 +211,9 @@ def _routes(
             bytes_max=settings.catalog_body_bytes_max,
             discarded_bytes_max=discarded,
         ),
+        *merchandising_routes(Merchandising(services.merchandising, retry_after_s=settings.retry_after_s), gate),
         # The bus and the store may go down later: suggestions are answered without them, so this process stays ready.
-        *health_routes(checks, required=frozenset({"requests", "catalog"})),
+        *health_routes(checks, required=frozenset({"requests", "catalog", "merchandising"})),
         metrics_route(gate),
         snippet_route(services.snippet, max_age_s=settings.snippet_max_age_s),
         openapi_route(openapi_document(version=metadata.version("afterclick"))),
@@ -225,6 +241,7 @@ async def _lifespan(
     careless = [
         settling,
         asyncio.create_task(services.catalog.follow(services.bus), name="catalog"),
+        asyncio.create_task(services.merchandising.follow(), name="merchandising"),
     ]
     careful = [
         asyncio.create_task(answers.run(services.bus, stop), name="answers"),
@@ -258,7 +275,10 @@ async def _settle(services: Services, suggestions: Suggestions, state: _State) -
     A full collection over what is loaded at start takes 33 ms; frozen, it is never walked again.
     """
     # The checks are others' and tell nobody when they change, so they are asked again.
-    while not (services.catalog.ready and all([await services.checks[name]() for name in services.required])):  # noqa: ASYNC110
+    known = services.merchandising.ready
+    while not (  # noqa: ASYNC110
+        services.catalog.ready and known.is_set() and all([await services.checks[name]() for name in services.required])
+    ):
         await asyncio.sleep(_SETTLE_S)
     await suggestions.warm_up()
     gc.collect()

@@ -5,6 +5,7 @@ ApiError
 ├── UnauthorizedError           the sender's fault: no key, or one that is not ours
 ├── ForbiddenError              the sender's fault: a key or an origin that may not do this
 ├── NotFoundError               the sender's fault: nothing is there
+├── ConflictError               the sender's fault: it was made on what is no longer so; look again
 ├── BodyTooLargeError           the sender's fault: send less at once
 ├── UnsupportedMediaTypeError   the sender's fault: a Content-Type nobody asked for
 ├── InvalidParameterError       the sender's fault: a parameter or field out of its range
@@ -54,6 +55,10 @@ class ForbiddenError(ApiError):
 
 class NotFoundError(ApiError):
     """Nothing is there."""
+
+
+class ConflictError(ApiError):
+    """Made on a version that is no longer the current one."""
 
 
 class BodyTooLargeError(ApiError):

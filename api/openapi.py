@@ -7,6 +7,8 @@ import msgspec
 
 from api.catalog_upsert import CatalogAnswer
 from api.dashboard import DashboardData
+from api.openapi_merchandising import TYPES as MERCHANDISING_TYPES
+from api.openapi_merchandising import merchandising_paths
 from api.problems import Problem
 from api.routes.lists import KNOWN as LIST_PARAMETERS
 from api.routes.lists import LISTS as LIST_LISTS
@@ -17,12 +19,14 @@ from api.suggestions import RecommendationQuery, Recommendations
 from ingest.catalog import Product
 from ingest.events import SentEvent
 from ingest.verdicts import Answer as EventsAnswer
+from recommender.merchandising.kinds import KINDS
 
 _TITLES = {
     400: "The body is not what its Content-Type says",
     401: "No key, or one that is not ours",
     403: "A key or an origin that may not do this",
     404: "Nothing is there",
+    409: "Made on what is no longer so",
     413: "Too large",
     415: "A Content-Type nobody asked for",
     422: "A parameter, field or event is wrong",
@@ -52,6 +56,7 @@ def openapi_document(*, version: str) -> dict[str, Any]:
         CatalogAnswer,
         DashboardData,
         Problem,
+        *MERCHANDISING_TYPES,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     return {
@@ -130,6 +135,7 @@ def _paths(schemas: dict[str, Any]) -> dict[str, Any]:
         "/snippet.js": {
             "get": _operation("The script of a shop's pages", None, (), keyed=False, media_type="text/javascript")
         },
+        **merchandising_paths([kind.name for kind in KINDS], _operation, _ref),
     }
 
 

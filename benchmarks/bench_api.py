@@ -43,6 +43,8 @@ from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
 from recommender.kernels import compile_all
+from recommender.merchandising import Ledger, MerchandisingLog
+from recommender.merchandising.kinds import KINDS
 from recommender.recommender import Recommender
 from recommender.settings import RecommenderSettings
 
@@ -68,6 +70,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         bus=bus,
         keys=KEYS,
         snippet=b"",
+        merchandising=MerchandisingLog(bus, Ledger(KINDS)),
     )
     settings = ApiSettings()
     listener = listening_socket("127.0.0.1", port)

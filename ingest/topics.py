@@ -31,7 +31,7 @@ class Topic(msgspec.Struct, frozen=True):
 EVENTS = Topic("events", "stream", "visitor", True, 7 * _DAY_MS, archived=True)
 EVENTS_REJECTED = Topic("events-rejected", "stream", "none", False, 7 * _DAY_MS)
 CATALOG = Topic("catalog", "table", "item", False, 7 * _DAY_MS)
-MERCHANDISING = Topic("merchandising", "table", "rule", False, None)
+MERCHANDISING = Topic("merchandising", "stream", "rule", False, None)
 MODEL = Topic("model", "stream", "block", False, 2 * _DAY_MS)
 ANSWERS = Topic("answers", "stream", "visitor", True, 30 * _DAY_MS)
 ENGAGEMENTS = Topic("engagements", "queue", "visitor", False, 7 * _DAY_MS)

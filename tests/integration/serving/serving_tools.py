@@ -23,6 +23,8 @@ from ingest.bus import Bus, open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
+from recommender.merchandising import Ledger, MerchandisingLog
+from recommender.merchandising.kinds import KINDS
 from recommender.recommender import Recommender
 from recommender.settings import RecommenderSettings
 
@@ -84,6 +86,7 @@ async def serving(
         bus=bus,
         keys=KEYS,
         snippet=b"/* snippet */",
+        merchandising=MerchandisingLog(bus, Ledger(KINDS)),
         checks={"bus": bus.alive},
     )
     app = build_app(services, settings)

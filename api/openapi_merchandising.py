@@ -1,0 +1,76 @@
+"""The merchandiser's endpoints in OpenAPI."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from api.merchandising import (
+    Audit,
+    DocumentList,
+    DocumentView,
+    Edit,
+    ImportAnswer,
+    MerchandisingFile,
+    Undo,
+)
+from api.routes.merchandising import PATH
+
+TYPES: tuple[type, ...] = (Audit, DocumentList, DocumentView, Edit, ImportAnswer, MerchandisingFile, Undo)
+
+_READS = (401, 403)
+_WRITES = (400, 401, 403, 413, 415, 422, 503)
+
+Operation = Callable[..., dict[str, Any]]
+
+
+def merchandising_paths(kinds: Sequence[str], operation: Operation, ref: Callable[[type], Any]) -> dict[str, Any]:
+    """The paths. `operation`, `ref`: as `api.openapi` makes operations and references."""
+    who = {"name": "who", "in": "query", "required": False, "schema": {"type": "string", "maxLength": 128}}
+    file = {"application/json": {"schema": ref(MerchandisingFile)}}
+    paths: dict[str, Any] = {
+        PATH: {
+            "get": operation("Everything decided, as one file (secret key)", MerchandisingFile, _READS),
+            "put": operation(
+                "Make everything as the file has it (secret key)", ImportAnswer, _WRITES, parameters=[who], body=file
+            ),
+        },
+        PATH + "/audit": {"get": operation("Who changed what, newest first (secret key)", Audit, _READS)},
+    }
+    for kind in kinds:
+        paths |= _paths_of(kind, who, operation, ref)
+    return paths
+
+
+def _paths_of(kind: str, who: dict[str, Any], operation: Operation, ref: Callable[[type], Any]) -> dict[str, Any]:
+    name = {"name": "document_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    edits = {"name": "edits", "in": "query", "required": True, "schema": {"type": "integer", "minimum": 1}}
+    one = f"/v1/{kind}s/{{document_id}}"
+    return {
+        f"/v1/{kind}s": {
+            "get": operation(f"Every {kind} (secret key)", DocumentList, _READS),
+            "post": operation(
+                f"Make or replace a {kind} (secret key)",
+                DocumentView,
+                (*_WRITES, 409),
+                body={"application/json": {"schema": ref(Edit)}},
+            ),
+        },
+        one: {
+            "get": operation(f"One {kind} (secret key)", DocumentView, (*_READS, 404), parameters=[name]),
+            "delete": operation(
+                f"Delete a {kind} (secret key)",
+                DocumentView,
+                (*_READS, 404, 409, 422, 503),
+                parameters=[name, edits, who],
+            ),
+        },
+        one + "/history": {"get": operation("Its changes (secret key)", Audit, (*_READS, 404), parameters=[name])},
+        one + "/undo": {
+            "post": operation(
+                "Go back to an earlier version (secret key)",
+                DocumentView,
+                (*_WRITES, 404, 409),
+                parameters=[name],
+                body={"application/json": {"schema": ref(Undo)}},
+            )
+        },
+    }

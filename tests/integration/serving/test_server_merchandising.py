@@ -1,0 +1,133 @@
+"""What the merchandiser decides: over HTTP, on a real bus, folded alike by every replica."""
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from recommender.merchandising import Ledger, MerchandisingLog
+from recommender.merchandising.kinds import KINDS
+from tests.integration.serving.serving_tools import SECRET, WRITE, Server
+
+EXPERIMENT = {
+    "id": "diverse-home",
+    "placements": ["home"],
+    "variants": [{"name": "control", "share": 0.5}, {"name": "diverse", "share": 0.5, "diversity": 0.3}],
+}
+
+
+async def put(server: Server, document: dict[str, Any], **edit: Any) -> httpx.Response:
+    body = {"id": "diverse-home", "document": document} | edit
+    return await server.client.post("/v1/experiments", json=body, headers=SECRET)
+
+
+async def test_a_change_is_there_when_it_is_answered(server: Server) -> None:
+    made = await put(server, EXPERIMENT, who="ann")
+
+    got = await server.client.get("/v1/experiments/diverse-home", headers=SECRET)
+    assert made.status_code == 200
+    assert got.json() == made.json()
+    assert got.json()["version"] == 1
+    assert got.json()["who"] == "ann"
+    assert got.json()["document"] == EXPERIMENT
+
+
+async def test_a_change_made_on_an_older_version_is_refused(server: Server) -> None:
+    await put(server, EXPERIMENT)
+    await put(server, EXPERIMENT | {"holdout": 0.1}, edits=1)
+
+    late = await put(server, EXPERIMENT | {"holdout": 0.2}, edits=1)
+
+    assert late.status_code == 409
+    assert "`edits` 2" in late.json()["wanted"]
+    got = await server.client.get("/v1/experiments/diverse-home", headers=SECRET)
+    assert got.json()["document"]["holdout"] == 0.1
+
+
+async def test_of_two_changes_at_once_one_is_refused(server: Server) -> None:
+    await put(server, EXPERIMENT)
+
+    answers = await asyncio.gather(*(put(server, EXPERIMENT | {"holdout": 0.01 * i}, edits=1) for i in range(1, 5)))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+
+
+async def test_what_is_no_experiment_is_refused_with_the_reason(server: Server) -> None:
+    halves = [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.4}]
+
+    answer = await put(server, EXPERIMENT | {"variants": halves})
+
+    assert answer.status_code == 422
+    assert "sum to 1" in answer.json()["got"]
+    listed = await server.client.get("/v1/experiments", headers=SECRET)
+    assert listed.json() == {"documents": []}
+
+
+async def test_the_audit_says_who_changed_what_and_undo_is_a_new_entry(server: Server) -> None:
+    await put(server, EXPERIMENT, who="ann")
+    await put(server, EXPERIMENT | {"holdout": 0.1}, edits=1, who="ben")
+
+    undone = await server.client.post(
+        "/v1/experiments/diverse-home/undo", json={"edits": 2, "who": "cy"}, headers=SECRET
+    )
+
+    assert undone.json()["version"] == 3
+    assert undone.json()["document"] == EXPERIMENT
+    changes = (await server.client.get("/v1/merchandising/audit", headers=SECRET)).json()["changes"]
+    assert [change["who"] for change in changes] == ["cy", "ben", "ann"]
+    assert changes[0]["restores"] == 1
+    assert changes[1]["before"] == EXPERIMENT
+    assert changes[2]["before"] is None
+
+
+async def test_a_deleted_document_is_gone_and_can_be_brought_back(server: Server) -> None:
+    await put(server, EXPERIMENT)
+
+    removed = await server.client.delete("/v1/experiments/diverse-home", params={"edits": 1}, headers=SECRET)
+    undone = await server.client.post("/v1/experiments/diverse-home/undo", json={"edits": 2}, headers=SECRET)
+
+    assert removed.json()["document"] is None
+    assert undone.json()["document"] == EXPERIMENT
+
+
+async def test_an_export_imported_again_changes_nothing_and_a_file_decides_everything(server: Server) -> None:
+    await put(server, EXPERIMENT)
+    exported = (await server.client.get("/v1/merchandising", headers=SECRET)).json()
+
+    again = await server.client.put("/v1/merchandising", json=exported, headers=SECRET)
+    other = {"experiments": {"second": EXPERIMENT | {"id": "second"}}}
+    replaced = await server.client.put("/v1/merchandising?who=git", json=other, headers=SECRET)
+
+    assert exported["experiments"] == {"diverse-home": EXPERIMENT}
+    assert again.json() == {"unchanged": 1, "outcomes": []}
+    assert [outcome["status"] for outcome in replaced.json()["outcomes"]] == ["applied", "applied"]
+    listed = (await server.client.get("/v1/experiments", headers=SECRET)).json()["documents"]
+    assert [(document["id"], document["who"]) for document in listed] == [("second", "git")]
+
+
+async def test_another_replica_has_every_change_within_a_second(server: Server) -> None:
+    await put(server, EXPERIMENT)
+    replica = MerchandisingLog(server.bus, Ledger(KINDS))
+    following = asyncio.create_task(replica.follow())
+    await asyncio.wait_for(replica.ready.wait(), 5)
+
+    await put(server, EXPERIMENT | {"holdout": 0.1}, edits=1)
+
+    async with asyncio.timeout(1):
+        while (document := replica.ledger.get("experiment", "diverse-home")) is None or document.version < 2:
+            await asyncio.sleep(0.005)
+    following.cancel()
+
+
+async def test_the_write_key_opens_none_of_it(server: Server) -> None:
+    assert (await server.client.get("/v1/experiments", headers=WRITE)).status_code == 403
+    assert (await server.client.put("/v1/merchandising", json={}, headers=WRITE)).status_code == 403
+
+
+async def test_while_the_bus_is_down_a_change_is_a_503(server: Server) -> None:
+    server.bus_server.kill()
+
+    answer = await put(server, EXPERIMENT)
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
