@@ -25,7 +25,7 @@ app.command()(commands_data.rebuild)
 
 Config = Annotated[Path | None, typer.Option(help="Settings, a TOML file; see docs/configuration.md.")]
 Bus = Annotated[str | None, typer.Option(help='"embedded", or pulsar://HOST:PORT.')]
-Store = Annotated[str | None, typer.Option(help='"embedded", or valkey://HOST:PORT.')]
+Store = Annotated[str | None, typer.Option(help='"embedded", valkey://HOST:PORT, or valkey-cluster://HOST:PORT,...')]
 DataDir = Annotated[str | None, typer.Option(help="Everything the system writes lies here.")]
 Host = Annotated[str | None, typer.Option(help="Address the API listens on.")]
 Port = Annotated[int | None, typer.Option(help="Port the API listens on; 0 takes a free one.")]

@@ -19,7 +19,7 @@ class SystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         bus: "embedded", or `pulsar://host:port`.
-        store: "embedded", or `valkey://host:port`.
+        store: "embedded", `valkey://host:port`, or `valkey-cluster://host:port[,host:port ...]`.
         data_dir: everything the system writes lies under it.
         partitions: of `events`; fixed when the topic is made.
         servers: server processes side by side on one port; when one dies the others answer.

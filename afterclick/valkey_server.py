@@ -34,6 +34,7 @@ class ValkeyServer:
         data_dir: its own folder; made if need be.
         appendfsync: `always` for a bus (an acknowledged append is on disk), `everysec` for a store.
         memory_bytes_max: `maxmemory`; None for no limit. Beyond it writes are refused, nothing is evicted.
+        cluster_bus_port: where the nodes of a cluster talk to each other; 0 for a server on its own.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ValkeyServer:
         *,
         socket_path: Path | None = None,
         memory_bytes_max: int | None = None,
+        cluster_bus_port: int = 0,
     ) -> None:
         if (port == 0) == (socket_path is None):
             raise ValueError(f"wanted a port or a socket path, got port {port} and socket path {socket_path}")
@@ -53,6 +55,7 @@ class ValkeyServer:
         self.log_path = data_dir / "valkey.log"
         self._appendfsync = appendfsync
         self._memory_bytes_max = memory_bytes_max
+        self._cluster_bus_port = cluster_bus_port
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,6 +117,10 @@ class ValkeyServer:
         # A crash may cut the last write short; it was acknowledged to nobody.
         durable += ["--aof-load-truncated", "yes"]
         policy = ["--maxmemory-policy", "noeviction", *memory]
+        if self._cluster_bus_port:
+            listen += ["--cluster-enabled", "yes", "--cluster-port", str(self._cluster_bus_port)]
+            # A replica takes over after a second or two instead of after fifteen.
+            listen += ["--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"]
         return [*listen, *durable, *policy, "--dir", str(self.data_dir.resolve()), "--daemonize", "no"]
 
     def _wait_until_ready(self, deadline_s: float) -> None:

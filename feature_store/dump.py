@@ -1,7 +1,7 @@
 """Every window value in the store, by entity and with item ids: to compare two systems, or to look at one."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from feature_store import keys, layouts
@@ -12,8 +12,6 @@ from feature_store.kinds import Kind
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_record import VisitorRecord, read_visitor
 from feature_store.windows import VISITOR_WINDOWS_MS, count_by_kind
-
-_SCAN_COUNT = 1_000
 
 Windows = dict[str, dict[str, Any]]
 """Entity ("visitor:<hex>", "item:<id>", "placement:<name>", "events") -> window -> value."""
@@ -32,7 +30,7 @@ async def dump_windows(store: OnlineStore, at_ms: int) -> Windows:
     [added] = await store.send([("LRANGE", keys.ITEM_IDS, 0, -1)])
     names.learn(added)
     windows: Windows = {}
-    async for key, raw in _records(store, b"v:*"):
+    async for key, raw in store.scan(b"v:*"):
         windows[f"visitor:{key[2:].hex()}"] = _visitor_windows(read_visitor(raw), names, at_ms)
     for dumped in (
         _Dumped(
@@ -53,21 +51,6 @@ class _Dumped(NamedTuple):
     layout: BucketLayout
     windows: tuple[BucketWindow, ...]
     name_of: Callable[[bytes], str]
-
-
-async def _records(store: OnlineStore, pattern: bytes) -> AsyncIterator[tuple[bytes, bytes]]:
-    """Every record under `pattern`, each once."""
-    cursor: Any = b"0"
-    seen: set[bytes] = set()
-    while True:
-        [[cursor, found]] = await store.send([("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)])
-        fresh = [key for key in found if key not in seen]
-        seen.update(fresh)
-        for key, record in zip(fresh, await store.read(fresh), strict=True):
-            if record is not None:
-                yield key, record
-        if cursor == b"0":
-            return
 
 
 def _visitor_windows(record: VisitorRecord, names: ItemNames, at_ms: int) -> dict[str, Any]:
@@ -91,7 +74,7 @@ def _visitor_windows(record: VisitorRecord, names: ItemNames, at_ms: int) -> dic
 async def _bucket_windows(store: OnlineStore, dumped: _Dumped, at_ms: int) -> Windows:
     layout = dumped.layout
     summed: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    async for key, raw in _records(store, dumped.pattern):
+    async for key, raw in store.scan(dumped.pattern):
         record = read_buckets(raw, layout)
         values_of = summed[dumped.entity + dumped.name_of(key)]
         for window in dumped.windows:

@@ -17,6 +17,9 @@ _CACHED = Gauge(
     "afterclick_feature_store_item_ids_cached", "Item ids in memory with their index", multiprocess_mode="livesum"
 )
 
+_RESTORED_MAX = 100_000
+"""The newest ids: a store loses its last seconds, not its history."""
+
 
 class ItemNumbers:
     """The worker's side: item id to index, and for every index the hash of its id, which orders a visitor's ring.
@@ -32,6 +35,7 @@ class ItemNumbers:
         self._index_of: dict[str, int] = {}
         self._hashes = np.zeros(1024, np.uint32)
         self._known = 0
+        self._generation = b""
 
     @property
     def known(self) -> int:
@@ -48,6 +52,16 @@ class ItemNumbers:
         self._index_of.clear()
         self._known = 0
 
+    async def restore(self, *, identity: StoreIdentity) -> None:
+        """Give a cluster back what its node with the index may have lost; do it before `forget`.
+
+        Raises:
+            StoreUnavailableError, StoreChangedError: as `OnlineStore.restore_ids`.
+        """
+        first = self._known - _RESTORED_MAX if identity.generation == self._generation else self._known
+        ids = {index: item_id for item_id, index in self._index_of.items() if index >= first}
+        await self._store.restore_ids(ids, identity=identity)
+
     async def indexes(self, item_ids: Iterable[str], *, identity: StoreIdentity) -> dict[str, int]:
         """The index of each id; 0 for those beyond the store's limit. Gives new ones where needed.
 
@@ -56,6 +70,7 @@ class ItemNumbers:
         """
         found = {item_id: self._index_of.get(item_id, 0) for item_id in item_ids}
         missing = [item_id for item_id, index in found.items() if index == 0]
+        self._generation = identity.generation
         if missing:
             indexes, added = await self._store.intern(missing, known=self._known, identity=identity)
             self.learn(added)

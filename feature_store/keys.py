@@ -1,4 +1,8 @@
-"""The online store's keys, in one place; every key's bytes begin with the entity."""
+"""The online store's keys, in one place; every key's bytes begin with the entity.
+
+A key is either a visitor's, or begins with a letter, a colon and its partition in two bytes, or belongs to no partition
+and begins with a brace. On a cluster `cluster_slots` puts a hash tag before it.
+"""
 
 import struct
 
@@ -15,13 +19,18 @@ ITEM_IDS = b"{items}:ids"
 ITEM_INDEX = b"{items}:index"
 """Hash: item index by item id."""
 
+ITEM_RUN = b"{items}:run"
+"""On a cluster: the run of the node that holds the item index, when numbers were last left out."""
+
+VISITOR_PREFIX = b"v:"
+
 _ITEM = struct.Struct(">cBHI")
 _PARTITION = struct.Struct(">H")
 
 
 def visitor_key(visitor: bytes) -> bytes:
     """`v:` and the 16 bytes of the visitor's keyed hash."""
-    return b"v:" + visitor
+    return VISITOR_PREFIX + visitor
 
 
 def item_key(partition: int, item_index: int) -> bytes:
@@ -58,3 +67,13 @@ def checkpoint_key(partition: int) -> bytes:
 def catch_up_lease_key(partition: int) -> bytes:
     """`l:` partition: who is reading it again; advice only, correctness never rests on it."""
     return b"l:" + _PARTITION.pack(partition)
+
+
+def generation_key(partition: int) -> bytes:
+    """`g:` partition: on a cluster, the copy of the generation beside the partition's records."""
+    return b"g:" + _PARTITION.pack(partition)
+
+
+def named_partition(key: bytes) -> int:
+    """The partition in any key but a visitor's and the shared ones."""
+    return int(_PARTITION.unpack_from(key, 2)[0])

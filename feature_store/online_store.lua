@@ -83,6 +83,45 @@ local function intern_items(keys, args)
   return indexes
 end
 
+-- Put ids back at their places; the first call of a run of this server leaves `gap` numbers out behind all known ones.
+-- KEYS: list, hash, run key, generation key. ARGV: generation, run id, gap, '1' with the last ids, then index, id ...
+-- Returns how many ids were put back.
+local function restore_ids(keys, args)
+  if server.call('GET', keys[4]) ~= args[1] then
+    return server.error_reply('CHANGED the online store was wiped or rebuilt')
+  end
+  local length = server.call('LLEN', keys[1])
+  local restored = 0
+  for i = 5, #args, 2 do
+    local index = tonumber(args[i])
+    while length < index do
+      server.call('RPUSH', keys[1], '')
+      length = length + 1
+    end
+    if length == index then
+      server.call('RPUSH', keys[1], args[i + 1])
+      length = length + 1
+    elseif server.call('LINDEX', keys[1], index) == '' then
+      server.call('LSET', keys[1], index, args[i + 1])
+    else
+      index = nil
+    end
+    if index then
+      restored = restored + server.call('HSETNX', keys[2], args[i + 1], index)
+    end
+  end
+  if args[4] == '1' and server.call('GET', keys[3]) ~= args[2] then
+    server.call('SET', keys[3], args[2])
+    if length > 0 then
+      for _ = 1, tonumber(args[3]) do
+        server.call('RPUSH', keys[1], '')
+      end
+    end
+  end
+  return restored
+end
+
+server.register_function('afterclick_restore_ids', restore_ids)
 server.register_function('afterclick_write', write_records)
 server.register_function('afterclick_checkpoint', write_checkpoints)
 server.register_function('afterclick_intern', intern_items)

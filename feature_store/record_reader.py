@@ -1,6 +1,7 @@
-"""Read records for many concurrent callers: those of one turn of the event loop share one round trip."""
+"""Read records for many concurrent callers: those of one turn of the event loop share one MGET."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 from prometheus_client import Counter
@@ -9,7 +10,7 @@ from feature_store import keys
 from feature_store.errors import StoreChangedError, StoreUnavailableError
 from feature_store.item_index import ItemNames
 from feature_store.online_store import OnlineStore, StoreIdentity
-from feature_store.valkey_connection import Command
+from feature_store.valkey_connection import Command, Reply
 
 _READS = Counter("afterclick_feature_store_record_reads_total", "Records asked for by readers")
 _ROUND_TRIPS = Counter("afterclick_feature_store_read_round_trips_total", "Round trips that answered these reads")
@@ -31,7 +32,7 @@ class RecordReader:
         self.names = ItemNames()
         self._store = store
         self._identity: StoreIdentity | None = None
-        self._waiting: list[_Waiting] = []
+        self._waiting: deque[_Waiting] = deque()
         self._flushes: set[asyncio.Task[None]] = set()
 
     async def read(self, wanted: Sequence[bytes], deadline_ms: float) -> Records:
@@ -46,13 +47,12 @@ class RecordReader:
             loop.call_soon(self._start_flush)
         self._waiting.append((wanted, deadline_ms, future))
         _READS.inc(len(wanted))
+        # A bare timer: `asyncio.timeout` costs ten times as much, and this is done for every answer.
+        timer = loop.call_later(deadline_ms / 1000, _expire, future, deadline_ms)
         try:
-            async with asyncio.timeout(deadline_ms / 1000):
-                return await future
-        except TimeoutError as error:
-            raise StoreUnavailableError(
-                f"online store: wanted records within {deadline_ms:.1f} ms; none came; answer without them"
-            ) from error
+            return await future
+        finally:
+            timer.cancel()
 
     def _start_flush(self) -> None:
         size = self._store.settings.keys_per_read_max
@@ -60,48 +60,72 @@ class RecordReader:
             batch: list[_Waiting] = []
             key_count = 0
             while self._waiting and (not batch or key_count + len(self._waiting[0][0]) <= size):
-                batch.append(self._waiting.pop(0))
+                batch.append(self._waiting.popleft())
                 key_count += len(batch[-1][0])
-            task = asyncio.get_running_loop().create_task(self._flush(batch))
-            self._flushes.add(task)
-            task.add_done_callback(self._flushes.discard)
+            self._flush(batch, [key for keys_wanted, _, _ in batch for key in keys_wanted])
 
-    async def _flush(self, batch: list[_Waiting]) -> None:
+    def _flush(self, batch: list[_Waiting], wanted: list[bytes]) -> None:
+        """Ask at once where that can be done, in a task where it has to be waited for."""
+        identity, known = self._identity, len(self.names)
+        posted = None if identity is None else self._store.post(_commands(wanted, known), run_id=identity.run_id)
+        if posted is None or identity is None:
+            self._flush_slowly(batch, wanted)
+            return
+
+        def arrived(replies: "asyncio.Future[list[Reply]]") -> None:
+            records = (
+                None if replies.cancelled() or replies.exception() else self._taken(replies.result(), identity, known)
+            )
+            if records is None:
+                self._flush_slowly(batch, wanted)
+            else:
+                _give(batch, records)
+
+        posted.add_done_callback(arrived)
+
+    def _flush_slowly(self, batch: list[_Waiting], wanted: list[bytes]) -> None:
+        task = asyncio.get_running_loop().create_task(self._fetch_for(batch, wanted))
+        self._flushes.add(task)
+        task.add_done_callback(self._flushes.discard)
+
+    async def _fetch_for(self, batch: list[_Waiting], wanted: list[bytes]) -> None:
         try:
-            wanted = [key for keys_wanted, _, _ in batch for key in keys_wanted]
-            records = await self._fetch(wanted, max(deadline_ms for _, deadline_ms, _ in batch))
+            _give(batch, await self._fetch(wanted, max(deadline_ms for _, deadline_ms, _ in batch)))
         except (StoreUnavailableError, StoreChangedError) as error:
             for _, _, future in batch:
                 if not future.done():
                     future.set_exception(StoreUnavailableError(str(error)))
-            return
-        at = 0
-        for keys_wanted, _, future in batch:
-            if not future.done():
-                future.set_result(records[at : at + len(keys_wanted)])
-            at += len(keys_wanted)
 
     async def _fetch(self, wanted: list[bytes], timeout_ms: float) -> Records:
         for _ in range(_TRIES):
             known = len(self.names)
-            commands: list[Command] = [("MGET", keys.GENERATION, *wanted), ("LRANGE", keys.ITEM_IDS, known, -1)]
             identity = self._identity
             try:
-                [[generation, *records], added] = await self._store.send(
-                    commands, timeout_ms=timeout_ms, run_id=identity.run_id if identity else None
+                replies = await self._store.send(
+                    _commands(wanted, known), timeout_ms=timeout_ms, run_id=identity.run_id if identity else None
                 )
             except StoreChangedError:
                 await self._start_over(timeout_ms)
                 continue
-            _ROUND_TRIPS.inc()
-            if identity is None or (generation or b"") != identity.generation:
+            records = None if identity is None else self._taken(replies, identity, known)
+            if records is not None:
+                return records
+            if identity is None or identity == self._identity:
                 await self._start_over(timeout_ms)
-                continue
-            if identity == self._identity:
-                # Two flushes may be in flight: only what goes on from what is known now is new.
-                self.names.learn(added[len(self.names) - known :])
-                return list(records)
         raise StoreUnavailableError("online store: wanted one that stays the same for a read; it kept changing")
+
+    def _taken(self, replies: list[Reply], identity: StoreIdentity, known: int) -> Records | None:
+        """The records in `replies` to what was asked under `identity` with `known` names; None if that is void now."""
+        _ROUND_TRIPS.inc()
+        found, added = replies
+        if isinstance(found, Exception) or isinstance(added, Exception):
+            return None
+        if (found[0] or b"") != identity.generation or identity != self._identity:
+            return None
+        # Two flushes may be in flight: only what goes on from what is known now is new.
+        if added:
+            self.names.learn(added[len(self.names) - known :])
+        return list(found[1:])
 
     async def _start_over(self, timeout_ms: float) -> None:
         """The store is not the one that was read from: forget what is known of it."""
@@ -112,3 +136,25 @@ class RecordReader:
                 _CHANGES.inc()
             self._identity = found
             self.names.forget()
+
+
+def _commands(wanted: list[bytes], known: int) -> list[Command]:
+    """The records and the generation they belong to, and the item ids given since index `known`."""
+    return [("MGET", keys.GENERATION, *wanted), ("LRANGE", keys.ITEM_IDS, known, -1)]
+
+
+def _give(batch: list[_Waiting], records: Records) -> None:
+    at = 0
+    for keys_wanted, _, future in batch:
+        if not future.done():
+            future.set_result(records[at : at + len(keys_wanted)])
+        at += len(keys_wanted)
+
+
+def _expire(future: "asyncio.Future[Records]", deadline_ms: float) -> None:
+    if not future.done():
+        future.set_exception(
+            StoreUnavailableError(
+                f"online store: wanted records within {deadline_ms:.1f} ms; none came; answer without them"
+            )
+        )

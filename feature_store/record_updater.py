@@ -43,6 +43,10 @@ class RecordUpdater:
         self._placements: set[str] = set()
         self._ttl_ms = {VISITORS: settings.visitor_ttl_ms, ITEMS: settings.item_ttl_ms}
 
+    async def restore_ids(self, *, identity: StoreIdentity) -> None:
+        """Before `forget`: give a store that fell back the item numbers that are known here; errors as `apply`."""
+        await self._numbers.restore(identity=identity)
+
     def forget(self) -> None:
         """The store is another one: nothing of what is known here holds."""
         self._numbers.forget()

@@ -23,6 +23,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys_per_read_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
     items_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000_000)] = 5_000_000
     """Items that get an index; later ones are counted, kept nowhere, and never suggested."""
+    item_index_gap: Positive = 10_000
+    """On a cluster: item numbers left out after the node that gives them restarted, more than it may have forgotten."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +46,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     future_ms_max: NotNegative = 3_600_000
     """An event further ahead of its acceptance is refused: it would push everything else out of the windows."""
     visitor_ttl_ms: Positive = 30 * 86_400_000
+    """A visitor of whom nothing comes for this long is forgotten; every event begins it anew."""
     item_ttl_ms: Positive = 60 * 86_400_000
     """Eight half-lives and a bit: after it nothing is left of what the record held."""
     close_ms_max: Positive = 5_000

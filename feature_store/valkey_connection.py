@@ -15,11 +15,23 @@ Command = Sequence[Argument]
 Reply = Any
 
 
+class _Sent:
+    """Commands sent as one write: their replies so far, and the future of all of them."""
+
+    __slots__ = ("count", "future", "replies")
+
+    def __init__(self, count: int, future: "asyncio.Future[list[Reply]]") -> None:
+        self.count = count
+        self.future = future
+        self.replies: list[Reply] = []
+
+
 class _Protocol(asyncio.Protocol):
-    """Matches replies to the futures of the commands, in the order in which these were sent."""
+    """Matches replies to the commands, in the order in which these were sent."""
 
     def __init__(self) -> None:
-        self.waiting: deque[asyncio.Future[Reply]] = deque()
+        self.waiting: deque[_Sent] = deque()
+        self.inflight = 0
         self.transport: asyncio.Transport | None = None
         self.run_id = ""
         self._reader = libvalkey.Reader()
@@ -33,18 +45,32 @@ class _Protocol(asyncio.Protocol):
         """Called by the event loop."""
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
-            future = self.waiting.popleft()
-            if not future.done():  # its caller's deadline may have passed
-                future.set_result(reply)
+            sent = self.waiting[0]
+            sent.replies.append(reply)
+            self.inflight -= 1
+            if len(sent.replies) == sent.count:
+                self.waiting.popleft()
+                if not sent.future.done():  # its caller's deadline may have passed
+                    sent.future.set_result(sent.replies)
+
+    def send(self, commands: Sequence[Command]) -> "asyncio.Future[list[Reply]]":
+        """Write `commands`, at least one; connected only."""
+        assert self.transport is not None, "send() on a connection that was lost"
+        future: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
+        self.waiting.append(_Sent(len(commands), future))
+        self.inflight += len(commands)
+        self.transport.write(b"".join([libvalkey.pack_command(tuple(command)) for command in commands]))
+        return future
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""
         self.transport = None
         error = StoreUnavailableError("online store: wanted an answer; the connection was lost; it is tried again")
         while self.waiting:
-            future = self.waiting.popleft()
+            future = self.waiting.popleft().future
             if not future.done():
                 future.set_exception(error)
+        self.inflight = 0
 
 
 class ValkeyConnection:
@@ -103,6 +129,19 @@ class ValkeyConnection:
                 f"online store: wanted an answer within {timeout_ms:.0f} ms; none came from {self._place()}"
             ) from error
 
+    def post(self, commands: Sequence[Command], *, run_id: str | None = None) -> "asyncio.Future[list[Reply]] | None":
+        """As `send` for whoever keeps the time himself, without a task: the replies to come.
+
+        None when it cannot be done at once (no connection, too much in flight, another run): then `send` says why.
+        The future fails with StoreUnavailableError when the connection is lost.
+        """
+        protocol = self._protocol
+        if protocol is None or protocol.transport is None:
+            return None
+        if (run_id is not None and protocol.run_id != run_id) or protocol.inflight + len(commands) > self._inflight_max:
+            return None
+        return protocol.send(commands)
+
     async def run_id_now(self, *, timeout_ms: float) -> str:
         """The run id of the server connected to; it has another one after every start.
 
@@ -128,18 +167,12 @@ class ValkeyConnection:
     async def _exchange(self, protocol: _Protocol, commands: Sequence[Command]) -> list[Reply]:
         if protocol.transport is None:
             raise StoreUnavailableError(f"online store: the connection to {self._place()} was lost; it is tried again")
-        if len(protocol.waiting) + len(commands) > self._inflight_max:
+        if protocol.inflight + len(commands) > self._inflight_max:
             raise StoreUnavailableError(
                 f"online store: wanted at most {self._inflight_max} commands in flight; got one more; "
                 "the store is too slow for what is asked of it"
             )
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Reply]] = [loop.create_future() for _ in commands]
-        protocol.waiting.extend(futures)
-        protocol.transport.write(b"".join([libvalkey.pack_command(tuple(command)) for command in commands]))
-        if len(futures) == 1:
-            return [await futures[0]]
-        return list(await asyncio.gather(*futures))
+        return await protocol.send(commands) if commands else []
 
     async def _connected(self) -> _Protocol:
         if self._protocol is not None and self._protocol.transport is not None:

@@ -19,6 +19,7 @@ from feature_store.placing import LATE, Applicable, Refusal, applicable_events
 from feature_store.record_updater import RecordUpdater
 from feature_store.refusals import publish_refusals
 from feature_store.settings import WorkerSettings
+from feature_store.store_health import StoreHealth
 from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError
@@ -69,6 +70,7 @@ class FeatureWorker:
         self._now_ms = now_ms
         self._name = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
         self._freshness = FreshnessHistogram(self._name)
+        self._health = StoreHealth()
         self._identity: StoreIdentity | None = None
         self._updater: RecordUpdater | None = None
         self._epochs: dict[int, tuple[int, int]] = {}
@@ -109,6 +111,7 @@ class FeatureWorker:
         if self._updater is None:
             self._updater = RecordUpdater(self._store, self._settings, log_id=log_id)
             await drop_stale_workers(self._store, now_ms=self._now_ms())
+        await self._updater.restore_ids(identity=identity)
         self._updater.forget()
         self._checkpointed_at_ms.clear()
         catch_up = CatchUp(self._bus, self._store, self._updater, self._settings, self._dedup, worker=self._name)
@@ -139,6 +142,7 @@ class FeatureWorker:
         updater: RecordUpdater,
     ) -> None:
         """Apply what was received, then acknowledge it: a crash between the two repeats it, which changes nothing."""
+        await self._health.note(self._store, now_ms=self._now_ms())
         if not held:
             await self._freshness.flush(self._store, now_ms=self._now_ms())
             return

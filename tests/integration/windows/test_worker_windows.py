@@ -1,6 +1,9 @@
 """What a worker makes of the log: each event once, whoever works on it, and whatever it cannot read put aside."""
 
+import asyncio
+
 import msgspec
+from prometheus_client import REGISTRY
 
 from feature_store.definitions import FEATURES
 from feature_store.dump import dump_windows
@@ -8,6 +11,7 @@ from feature_store.event_touches import PlacedEvent
 from feature_store.kpi import dashboard_numbers
 from feature_store.rebuild import rebuild_online_store
 from feature_store.record_updater import RecordUpdater
+from feature_store.store_health import StoreHealth
 from feature_store.visitor_reader import VisitorReader
 from ingest.bus import Position, Record
 from ingest.events import RejectedEvent, decode_event
@@ -227,3 +231,21 @@ async def test_every_window_in_the_store_is_a_declared_feature(embedded_system: 
         if window != "overflowed"
     }
     assert stored == declared
+
+
+async def test_a_visitor_idle_for_longer_than_their_time_to_live_goes_and_is_counted(embedded_system: System) -> None:
+    system = embedded_system
+    settings = msgspec.structs.replace(WORKER, visitor_ttl_ms=300)
+    reader = VisitorReader(system.store)
+    async with working(system.bus, system.store, settings):
+        await taken_in(system.store, await publish(system.bus, [event_record(1, visitor=1)]))
+        fresh = await reader.history(visitor_of(1), 1_000)
+        await asyncio.sleep(0.5)
+        idle = await reader.history(visitor_of(1), 1_000)
+        await taken_in(system.store, await publish(system.bus, [event_record(2, visitor=1, item_ids=["b"])]))
+        back = await reader.history(visitor_of(1), 1_000)
+    await StoreHealth().note(system.store, now_ms=END_MS)
+
+    assert (fresh.item_ids, idle.item_ids, back.item_ids) == (("a",), (), ("b",))
+    assert (REGISTRY.get_sample_value("afterclick_feature_store_expired_records") or 0) >= 1
+    assert (REGISTRY.get_sample_value("afterclick_feature_store_memory_bytes") or 0) > 500_000
