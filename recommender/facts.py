@@ -1,6 +1,6 @@
 """What the shop says of its products, as columns that rules, filters and diversity read in bulk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,11 @@ class Facts:
         self._price[place] = np.nan
         self._category[place] = self._root[place] = self._brand[place] = NO_CODE
         self.changes += 1
+
+    def make_places(self, item_ids: Iterable[str]) -> None:
+        """Give items that nobody described places without facts."""
+        for item_id in item_ids:
+            self._place(item_id)
 
     def product(self, item_id: str) -> Product | None:
         """All that is known of one item."""

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.catalog import Product
+from recommender.facts import Facts
 from recommender.filters.fields import FEATURES, FIELDS, fact
 from recommender.filters.texts import MISSING_TEXT, Texts
 from recommender.models.item_table import ItemTable
@@ -66,7 +67,7 @@ class Column:
             self.values[:] = [self._fill if value is None else value for value in values]
         self.changes += 1
 
-    def replace(self, rows: NDArray[np.intp], values: NDArray[Any]) -> None:
+    def replace(self, rows: NDArray[np.int32], values: NDArray[Any]) -> None:
         """`values` at `rows`, missing everywhere else."""
         self._values[:] = self._fill
         self._values[rows] = values
@@ -74,51 +75,38 @@ class Column:
 
 
 class Columns:
-    """Items by row, and their fields by name; a field becomes a column when it is first asked for.
+    """The fields of `facts` by name, in its places; a field becomes a column when it is first asked for.
 
-    Rows are numbered here, for a model and the catalogue each know items that the other does not; `on` tells a model's
-    rows. A row, once given, stays: it is some 100 bytes for each item this process ever heard of.
+    An item that only a model knows gets a place too, without facts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts | None = None) -> None:
+        self.facts = facts if facts is not None else Facts()
         self.texts = Texts()
-        self._rows: dict[str, int] = {}
-        self._products: list[Product | None] = []
-        self._item_ids: list[str] = []
         self._columns: dict[str, Column] = {}
-        self._items = ItemTable()
-        self._map = np.empty(0, np.intp)
+        self._followed: tuple[ItemTable | None, int] = (None, 0)
 
     def __len__(self) -> int:
-        return len(self._item_ids)
-
-    @property
-    def item_ids(self) -> Sequence[str]:
-        """In row order: a live view, not to be changed."""
-        return self._item_ids
-
-    def row(self, item_id: str) -> int | None:
-        """Where an item stands; None when nobody spoke of it."""
-        return self._rows.get(item_id)
-
-    def product(self, item_id: str) -> Product | None:
-        """The catalogue's word on an item."""
-        row = self._rows.get(item_id)
-        return self._products[row] if row is not None else None
+        return len(self.facts)
 
     def put(self, item_id: str, product: Product | None) -> None:
         """The catalogue's word from now on; None: nothing is known of it any more."""
-        row = self._added(item_id)
-        self._products[row] = product
+        if product is None:
+            self.facts.forget(item_id)
+            place = self.facts.items.row(item_id)
+        else:
+            place = self.facts.describe(product)
+        if place is None:
+            return
         for name, column in self._columns.items():
             if name not in FEATURES:
                 column.reserve(len(self))
-                column.set(row, item_id if name == "item_id" else fact(product, name))
+                column.set(place, item_id if name == "item_id" else fact(product, name))
 
     def put_feature(self, name: str, items: ItemTable, values: NDArray[Any]) -> None:
         """A model's feature: `values` in the order of `items`, of as many of them as it has."""
-        rows = self._rows_of(items)[: len(values)]
-        self.column(name).replace(rows, values)
+        self.follow(items)
+        self.column(name).replace(self.facts.places(items)[: len(values)], values)
 
     def column(self, name: str) -> Column:
         """A field of every item.
@@ -132,47 +120,30 @@ class Columns:
             if name in FEATURES:
                 column.reserve(len(self))
             else:
-                column.fill(
-                    self._item_ids if name == "item_id" else [fact(product, name) for product in self._products]
-                )
+                products = self.facts.products
+                column.fill(self.facts.items.ids if name == "item_id" else [fact(of, name) for of in products])
         elif len(column.values) < len(self):
             self._catch_up(column)
         return column
 
+    def follow(self, items: ItemTable) -> None:
+        """Give every item of `items` a place; before values are computed that `on` is to read."""
+        followed, count = self._followed
+        if items is not followed or count != len(items):
+            places = self.facts.places(items)
+            if len(places) and places.min() < 0:
+                self.facts.make_places(items.ids)
+            self._followed = (items, len(items))
+
     def on(self, items: ItemTable, values: NDArray[Any]) -> NDArray[Any]:
-        """What `values` (one for each row here) are in a model's rows; shape (len(items),), fresh."""
-        rows = self._rows_of(items)
-        if len(values) < len(self):
-            raise ValueError(f"values: wanted {len(self)} after Columns.rows_of(items), got {len(values)}")
-        on_items: NDArray[Any] = values[rows]
+        """What `values` (one for each place) are in a model's rows; shape (len(items),), fresh. `follow` first."""
+        on_items: NDArray[Any] = values[self.facts.places(items)]
         return on_items
 
-    def follow(self, items: ItemTable) -> None:
-        """Give every item of `items` a row; before values are computed that `on` is to read."""
-        self._rows_of(items)
-
-    def _rows_of(self, items: ItemTable) -> NDArray[np.intp]:
-        if items is not self._items:
-            self._items, self._map = items, np.empty(0, np.intp)
-        if len(self._map) < len(items):
-            ids = items.ids[len(self._map) :]
-            known = [self._rows.get(item_id, -1) for item_id in ids]
-            rows = [row if row >= 0 else self._added(item_id) for row, item_id in zip(known, ids, strict=True)]
-            self._map = np.concatenate([self._map, np.array(rows, np.intp)])
-        return self._map
-
-    def _added(self, item_id: str) -> int:
-        row = self._rows.get(item_id)
-        if row is None:
-            row = self._rows[item_id] = len(self._item_ids)
-            self._item_ids.append(item_id)
-            self._products.append(None)
-        return row
-
     def _catch_up(self, column: Column) -> None:
-        """Rows that a model brought: nobody described them."""
+        """Places that a model brought: nobody described them."""
         begin = len(column.values)
         column.reserve(len(self))
         if column.name == "item_id":
-            for row in range(begin, len(self)):
-                column.set(row, self._item_ids[row])
+            for place in range(begin, len(self)):
+                column.set(place, self.facts.items.item_id(place))

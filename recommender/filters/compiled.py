@@ -62,7 +62,7 @@ class _Compiled:
     ) -> NDArray[Any]:
         """Computed, or what was computed last when nothing it depends on has changed since."""
         if self.asks_current:
-            row = columns.row(current) if current is not None else None
+            row = columns.facts.items.row(current) if current is not None else None
             with np.errstate(all="ignore"):
                 return finish(self._compute(Frame(columns, row)), len(columns))
         # Sums of counters that only grow: equal means unchanged.

@@ -4,6 +4,7 @@ import math
 import operator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -42,7 +43,11 @@ _products = st.builds(
     availability=st.sampled_from(["in_stock", "out_of_stock", "preorder"]),
     margin=st.none() | _numbers | _numbers.map(operator.neg),
 )
-_catalogues = st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e"]), st.none() | _products, max_size=5)
+_catalogues = st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e"]), st.none() | _products, max_size=5).map(
+    lambda catalogue: {
+        item_id: product and msgspec.structs.replace(product, item_id=item_id) for item_id, product in catalogue.items()
+    }
+)
 
 _quoted = _texts.map(lambda text: f'"{text}"')
 _text_fields = st.sampled_from([name for name, kind in FIELDS.items() if kind == "text"])
@@ -151,8 +156,12 @@ def _columns(catalogue: dict[str, Product | None]) -> tuple[Columns, dict[str, f
 
 def _cases(catalogue: dict[str, Product | None], current: str | None) -> tuple[Columns, list[Facts], Facts]:
     columns, popularity = _columns(catalogue)
-    facts = [_facts(item_id, columns.product(item_id), popularity) for item_id in columns.item_ids]
-    at_hand = _NOTHING if current is None or columns.row(current) is None else facts[columns.row(current) or 0]
+    facts = [_facts(item_id, columns.facts.product(item_id), popularity) for item_id in columns.facts.items.ids]
+    at_hand = (
+        _NOTHING
+        if current is None or columns.facts.items.row(current) is None
+        else facts[columns.facts.items.row(current) or 0]
+    )
     return columns, facts, at_hand
 
 
@@ -191,8 +200,9 @@ def test_a_mask_follows_every_change_of_the_catalogue(
         columns.put(item_id, product)
 
     fresh = Columns()
-    for item_id in columns.item_ids:
-        fresh.put(item_id, columns.product(item_id))
+    fresh.follow(ItemTable(columns.facts.items.ids))
+    for item_id in columns.facts.items.ids:
+        fresh.put(item_id, columns.facts.product(item_id))
     fresh.put_feature("popularity", ItemTable(["d", "a", "new"]), np.array([2.5, 50.0], np.float32))
 
     assert compiled.mask(columns, current="a").tolist() == Filter(text).mask(fresh, current="a").tolist()

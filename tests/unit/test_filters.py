@@ -21,7 +21,7 @@ def _shop() -> Columns:
 def _passing(text: str, *, current: str | None = None) -> list[str]:
     columns = _shop()
     mask = Filters().filter(text).mask(columns, current=current)
-    return [columns.item_ids[row] for row in np.flatnonzero(mask)]
+    return [columns.facts.items.ids[row] for row in np.flatnonzero(mask)]
 
 
 @pytest.mark.parametrize(
