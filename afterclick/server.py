@@ -57,7 +57,7 @@ def _recommender_and_catalog(settings: Settings) -> tuple[Recommender, CatalogTa
     """Each needs the other: the table says what is available, the recommender fills up from the table."""
     tables: list[CatalogTable] = []
     recommender = Recommender(settings.recommender, extra_candidates=lambda: tables[0].available_ids())
-    tables.append(CatalogTable(recommender.set_available))
+    tables.append(CatalogTable(recommender.describe))
     return recommender, tables[0]
 
 

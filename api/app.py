@@ -49,13 +49,16 @@ from api.routes.lists import Similar, list_routes
 from api.routes.merchandising import merchandising_routes
 from api.routes.metrics import metrics_route
 from api.routes.openapi import openapi_route
+from api.routes.placements import placements_route
 from api.routes.recommendations import recommendations_route
 from api.routes.snippet import snippet_route
 from api.settings import ApiSettings
 from api.suggestions import Suggestions
 from ingest.bus.contract import Bus
 from recommender.merchandising import MerchandisingLog
+from recommender.placements import Placements
 from recommender.requests import Rank
+from recommender.rotation import Rotation
 
 STATUS_OF: Mapping[type[ApiError], int] = {
     BadRequestError: 400,
@@ -89,7 +92,7 @@ class Services:
         read_history: the latest events of a visitor key, from the online store; may raise a `FeatureStoreError`.
         rank: the recommender.
         similar: the recommender's list for one item.
-        catalog: the table; its `set_available` is the recommender's.
+        catalog: the table; its `describe` is the recommender's.
         open_store: makes another connection to the online store, for the dashboard's own thread.
         checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
         required: names of `checks` that must have held once before this process says it is ready.
@@ -118,8 +121,9 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
     state = _State()
     answers = AnswersLog(pending_max=settings.answers_pending_max, flush_ms=settings.answers_flush_ms)
     dashboard = Dashboard(services.open_store, services.catalog, retry_after_s=settings.retry_after_s)
-    suggestions = _suggestions(services, settings, answers)
-    routes = _routes(services, settings, suggestions, dashboard, state)
+    placements = Placements(settings.placement_table)
+    suggestions = _suggestions(services, settings, answers, placements)
+    routes = _routes(services, settings, suggestions, placements, dashboard, state)
     app = Starlette(
         routes=routes,
         middleware=[
@@ -151,7 +155,7 @@ class _State:
         return self.started and not self.draining
 
 
-def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog) -> Suggestions:
+def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog, placements: Placements) -> Suggestions:
     guard = StoreGuard(
         services.read_history,
         failing_ms_max=settings.store_failing_ms_max,
@@ -164,14 +168,20 @@ def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog)
         log=answers.add,
         admission=Admission(in_flight_max=settings.in_flight_max, retry_after_s=settings.retry_after_s),
         secret=services.keys.visitor_secret_bytes,
-        placements=settings.placement_names,
+        placements=placements,
+        rotation=Rotation(visitors_max=settings.rotation_visitors_max),
         store_ms_max=settings.store_ms_max,
         store_share=settings.store_share,
     )
 
 
 def _routes(
-    services: Services, settings: ApiSettings, suggestions: Suggestions, dashboard: Dashboard, state: _State
+    services: Services,
+    settings: ApiSettings,
+    suggestions: Suggestions,
+    placements: Placements,
+    dashboard: Dashboard,
+    state: _State,
 ) -> list[Route]:
     gate = Gate(services.keys)
     discarded = settings.discarded_bytes_max
@@ -204,6 +214,7 @@ def _routes(
         ),
         events_route(services.accept, gate, bytes_max=settings.events_body_bytes_max, discarded_bytes_max=discarded),
         *list_routes(services.rank, services.similar, services.catalog.properties, gate),
+        placements_route(placements, gate),
         *catalog_routes(
             upsert,
             services.catalog,

@@ -27,8 +27,8 @@ _WAIT_MS = 1_000
 _FIRST_WAIT_MS = 20
 _RETRY_S = 0.5
 
-SetAvailable = Callable[[str, bool], None]
-"""Tell the recommender that an item may (or may not) be suggested from now on."""
+Describe = Callable[[str, Product | None], None]
+"""Tell the recommender what is said of an item from now on; None: nothing any more."""
 
 log = structlog.get_logger()
 _decoder = msgspec.json.Decoder(Product)
@@ -38,12 +38,12 @@ class CatalogTable:
     """Products by item id. Its only writer is the topic, so that every process holds the same.
 
     Args:
-        set_available: called for each change, also for a deletion (an unknown item is eligible).
+        describe: called for each change, also for a deletion (an unknown item is eligible).
     """
 
-    def __init__(self, set_available: SetAvailable) -> None:
+    def __init__(self, describe: Describe) -> None:
         self._products: dict[str, Product] = {}
-        self._set_available = set_available
+        self._describe = describe
         self._changed = asyncio.Event()
         self.ready = False
         """Has the topic been read to its present end once?"""
@@ -77,7 +77,7 @@ class CatalogTable:
             item_id = entry.key.decode("utf-8", "replace")
             if entry.payload is None:
                 self._products.pop(item_id, None)
-                self._set_available(item_id, True)
+                self._describe(item_id, None)
                 continue
             try:
                 product = _decoder.decode(entry.payload)
@@ -85,7 +85,7 @@ class CatalogTable:
                 _UNREADABLE.inc()
                 continue
             self._products[item_id] = product
-            self._set_available(item_id, product.available)
+            self._describe(item_id, product)
         _PRODUCTS.set(len(self._products))
         self._changed.set()
 

@@ -10,12 +10,13 @@ from api.dashboard import DashboardData
 from api.openapi_merchandising import TYPES as MERCHANDISING_TYPES
 from api.openapi_merchandising import merchandising_paths
 from api.problems import Problem
+from api.question import KNOWN as RECOMMENDATION_PARAMETERS
+from api.question import LISTS as RECOMMENDATION_LISTS
+from api.question import RecommendationQuery
 from api.routes.lists import KNOWN as LIST_PARAMETERS
 from api.routes.lists import LISTS as LIST_LISTS
 from api.routes.lists import ItemList, ListQuery
-from api.routes.recommendations import KNOWN as RECOMMENDATION_PARAMETERS
-from api.routes.recommendations import LISTS as RECOMMENDATION_LISTS
-from api.suggestions import RecommendationQuery, Recommendations
+from api.suggestions import Recommendations
 from ingest.catalog import Product
 from ingest.events import SentEvent
 from ingest.verdicts import Answer as EventsAnswer
@@ -174,13 +175,23 @@ def _parameters(schema: dict[str, Any], known: dict[str, str], lists: frozenset[
             "name": name,
             "in": "query",
             "required": name in required,
-            "schema": field,
+            "schema": _without_null(field),
             "description": known[name],
         }
         if name in lists:
             parameter |= {"style": "form", "explode": False}
         parameters.append(parameter)
     return parameters
+
+
+def _without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that is not given is left out; `null` is a word like any other in a query."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    plain = {name: value for name, value in field.items() if name not in {"anyOf", "default"} or value is not None}
+    if len(kinds) == 1:
+        del plain["anyOf"]
+        return {**plain, **kinds[0]}
+    return plain
 
 
 def _ref(kind: type) -> dict[str, str]:

@@ -4,23 +4,12 @@ from typing import Annotated
 
 import msgspec
 
+from recommender.placements import PLACEMENTS_DEFAULT, Placement, PlacementName
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NonNegative = Annotated[int, msgspec.Meta(ge=0)]
 Names = tuple[str, ...] | str
 """A list; as one string (an environment variable), separated by commas."""
-
-PLACEMENTS_DEFAULT = (
-    "home",
-    "product-page",
-    "cart",
-    "category-page",
-    "search",
-    "checkout",
-    "order-confirmation",
-    "account",
-    "not-found",
-    "email",
-)
 
 
 class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +17,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         allowed_origins: whose pages may call `/v1/events` and `/v1/recommendations` from a browser; `*` is everybody.
-        placements: names a shop may ask suggestions for.
+        placements: names a shop may ask suggestions for, each with what it asks for when its request does not say
+            (`recommender.placements`); of a list of names, what we think usual for a place of that name.
+        rotation_visitors_max: visitors whose shown items are remembered, of those whose requests ask for rotation.
         events_body_bytes_max, recommendations_body_bytes_max, catalog_body_bytes_max: of one request.
         discarded_bytes_max: read and thrown away of a body that is too large, so that its sender gets to read why.
         catalog_lines_max: products in one call.
@@ -54,7 +45,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8080
     allowed_origins: Names = ()
-    placements: Names = PLACEMENTS_DEFAULT
+    placements: Names | dict[PlacementName, Placement] = tuple(PLACEMENTS_DEFAULT)
     events_body_bytes_max: Positive = 500_000
     recommendations_body_bytes_max: Positive = 65_536
     catalog_body_bytes_max: Positive = 33_554_432
@@ -65,6 +56,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     store_failing_ms_max: Positive = 1_000
     store_retry_ms: Positive = 500
+    rotation_visitors_max: Positive = 20_000
     answers_pending_max: Positive = 20_000
     answers_flush_ms: Positive = 20
     retry_after_s: Positive = 5
@@ -83,9 +75,11 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return frozenset(name.rstrip("/") for name in split_names(self.allowed_origins))
 
     @property
-    def placement_names(self) -> tuple[str, ...]:
-        """`placements`, as a tuple."""
-        return split_names(self.placements)
+    def placement_table(self) -> dict[str, Placement]:
+        """`placements`, by name."""
+        if isinstance(self.placements, dict):
+            return self.placements
+        return {name: PLACEMENTS_DEFAULT.get(name, Placement()) for name in split_names(self.placements)}
 
 
 def split_names(names: Names) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         read_history=VisitorReader(OnlineStore(store_url)).history,
         rank=recommender.recommend,
         similar=recommender.similar,
-        catalog=CatalogTable(recommender.set_available),
+        catalog=CatalogTable(recommender.describe),
         open_store=lambda: OnlineStore(store_url),
         bus=bus,
         keys=KEYS,

@@ -6,7 +6,6 @@ import msgspec
 
 from ingest.events import ItemId
 
-
 _AVAILABLE = frozenset({"in_stock", "preorder"})
 
 

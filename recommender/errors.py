@@ -31,7 +31,9 @@ class EvaluationInputError(RecommenderError):
 
 
 class ExpressionError(RecommenderError):
-    """A filter or booster cannot be read; `column` is counted from 1."""
+    """A filter or booster cannot be read; `column` is counted from 1, `parameter` says which of the two it is."""
+
+    parameter = "expression"
 
     def __init__(self, column: int, *, wanted: str, got: str, next_step: str) -> None:
         super().__init__(f"column {column}: wanted {wanted}; got {got}; {next_step}")

@@ -7,21 +7,28 @@ import numpy as np
 from prometheus_client import Counter, Histogram
 
 from feature_store.kinds import Kind
+from ingest.catalog import Product
 from recommender.availability import Availability
 from recommender.explain import because
+from recommender.facts import Facts
 from recommender.fallbacks import Fallbacks, remaining
+from recommender.filters import Columns
 from recommender.history import History
 from recommender.kernels import compile_all
 from recommender.ladder import Ladder
 from recommender.live_model import LiveModel
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import KIND_WEIGHT, Blocked, Prefix, Scored
+from recommender.narrowing import Narrowed, Narrowing
 from recommender.policy import exclusions
-from recommender.requests import Ranked, RecommendRequest, Rung, Suggestion
+from recommender.requests import MinRelevance, Ranked, RecommendRequest, Rung, Suggestion
 from recommender.settings import RecommenderSettings
 
 ExtraCandidates = Callable[[], Iterable[str]]
 """Catalogue ids, in a fixed order: what is suggested when the model knows too few items."""
+
+_HIGH_RELEVANCE = 0.2
+"""Of the best item's score; below it an item is there because n were asked for."""
 
 _BLEND, _NEIGHBOURS, _TRENDING, _POPULAR = range(4)
 
@@ -53,6 +60,7 @@ class Recommender:
         self._extra_candidates = extra_candidates
         self._seconds = seconds
         self._availability = Availability()
+        self._narrowing = Narrowing(Columns(), refresh_ms=settings.trends_refresh_ms)
         self._fallbacks = Fallbacks(rows_max=settings.fallback_rows_max, refresh_ms=settings.trends_refresh_ms)
         self._ladder = Ladder()
         self._model: LiveModel | None = None
@@ -70,12 +78,27 @@ class Recommender:
         """The catalogue's word, from now on; items never spoken of are available."""
         self._availability.set_available(item_id, available)
 
+    @property
+    def facts(self) -> Facts:
+        """What the catalogue says, as `describe` told it."""
+        return self._narrowing.columns.facts
+
+    def describe(self, item_id: str, product: Product | None) -> None:
+        """The catalogue's word, from now on; None: nothing is known of the item any more, so it is available."""
+        self._availability.set_available(item_id, product is None or product.available)
+        self._narrowing.columns.put(item_id, product)
+
     def recommend(self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float) -> Ranked:
-        """`request.n` items whenever that many are eligible, each once, best first. No want of anything raises."""
+        """`request.n` items whenever that many are eligible, each once, best first. No want of anything raises.
+
+        Raises:
+            ExpressionError: a filter or booster of the request cannot be read.
+        """
         started_s = self._seconds()
-        left_out = exclusions(request, history, now_ms=now_ms, settings=self._settings).all()
-        filling = _Filling(request.n, left_out, self._availability)
         model = self._model
+        left_out = exclusions(request, history, now_ms=now_ms, settings=self._settings).all()
+        narrowed = self._narrowing.of(request, model, now_ms)
+        filling = _Filling(request.n, left_out, self._availability, narrowed, request.min_relevance)
         prefix = _NO_PREFIX
         degraded = None
         rung = _POPULAR
@@ -85,7 +108,7 @@ class Recommender:
             rung = self._ladder.choose(time_left_ms, dearest=dearest)
             degraded = degraded if rung == dearest else "budget"
             self._fill(filling, model, prefix, rung, now_ms)
-        if filling.missing:
+        if filling.missing and filling.takes_anything:
             filling.extend_ids(self._extra_candidates(), "popular")
         ranked = self._answer(request, filling, model, prefix, rung, degraded)
         self._measure(ranked, rung, self._seconds() - started_s)
@@ -108,12 +131,14 @@ class Recommender:
 
     def _fill(self, filling: "_Filling", model: LiveModel, prefix: Prefix, rung: int, now_ms: int) -> None:
         """Ask the rungs from `rung` down until nothing is missing."""
-        items, n = model.items, filling.n
+        items, n = model.items, filling.depth
         blocked = filling.blocked(items)
         if rung == _BLEND:
             filling.extend(_personal(model, prefix, n, blocked), items, "blend")
         if filling.missing and rung <= _NEIGHBOURS and len(prefix.rows):
             filling.extend(model.neighbours(int(prefix.rows[-1]), n, filling.blocked(items)), items, "neighbours")
+        if not filling.takes_anything:
+            return
         if filling.missing:
             self._fallbacks.refresh(model, now_ms)
             if rung <= _TRENDING:
@@ -198,8 +223,19 @@ def _personal(model: LiveModel, prefix: Prefix, n: int, blocked: Blocked) -> Sco
 class _Filling:
     """The answer while it is made: items in order, none twice, scores that never grow."""
 
-    def __init__(self, n: int, left_out: frozenset[str], availability: Availability) -> None:
+    def __init__(
+        self,
+        n: int,
+        left_out: frozenset[str],
+        availability: Availability,
+        narrowed: Narrowed | None = None,
+        min_relevance: MinRelevance = "low",
+    ) -> None:
         self.n = n
+        self.depth = n if narrowed is None else narrowed.depth(n)
+        self.takes_anything = min_relevance == "low"
+        self._takes_from = _HIGH_RELEVANCE if min_relevance == "high" else 0.0
+        self._narrowed = narrowed
         self.item_ids: list[str] = []
         self.scores: list[float] = []
         self.rungs: list[Rung] = []
@@ -215,10 +251,17 @@ class _Filling:
         """True for what may not be suggested and for what is in the answer already."""
         if self._blocked is None:
             self._blocked = self._availability.blocked(items, self._left_out)
+            if self._narrowed is not None:
+                self._narrowed.block(self._blocked, items)
         return self._blocked
 
     def extend(self, scored: Scored, items: ItemTable, rung: Rung) -> None:
+        if self._narrowed is not None:
+            scored = self._narrowed.weighed(scored, items)
         rows, scores = scored.rows[: self.missing], scored.scores[: self.missing]
+        if self._takes_from and len(rows):
+            kept = scores >= scores[0] * self._takes_from
+            rows, scores = rows[kept], scores[kept]
         if len(rows) == 0:
             return
         if self._blocked is not None:
@@ -236,7 +279,8 @@ class _Filling:
         for item_id in item_ids:
             if not self.missing:
                 return
-            if item_id not in taken and self._availability.available(item_id):
+            passes = self._narrowed is None or self._narrowed.passes(item_id)
+            if passes and item_id not in taken and self._availability.available(item_id):
                 taken |= {item_id}
                 self.item_ids.append(item_id)
                 self.scores.append(0.0)

@@ -9,6 +9,7 @@ import msgspec
 from recommender.history import History
 
 N_MAX = 200
+N_DEFAULT = 20
 BUDGET_MS_DEFAULT = 200
 BUDGET_MS_MAX = 1000
 
@@ -27,6 +28,11 @@ class Logic(StrEnum):
     BUY_AGAIN = "buy-again"
 
 
+MinRelevance = Literal["low", "medium", "high"]
+"""What an answer is filled up with: anything; only lists that know the visitor or the page's item; only the best of
+those."""
+
+
 ItemId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -40,11 +46,14 @@ class RecommendRequest(msgspec.Struct, frozen=True):
     `diversity`: 0 ranks by score alone, 1 by unlikeness of categories alone; None: the placement's.
     `page_view_id`: placements asked for with the same one show no item twice.
     `segments`: what the shop calls this kind of visitor, for its rules.
+    `fallbacks`: asked in order for what `logic` leaves empty.
+    `filters`: an item must pass all of them. `boosters`: its score is multiplied by each; see `recommender.filters`.
+    `worn`: item id to what is left of its score, for those this visitor was shown lately.
     """
 
     visitor: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     placement: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "home"
-    n: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = 20
+    n: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = N_DEFAULT
     item: ItemId | None = None
     cart: Annotated[tuple[str, ...], msgspec.Meta(max_length=200)] = ()
     exclude: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
@@ -56,6 +65,11 @@ class RecommendRequest(msgspec.Struct, frozen=True):
     diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     page_view_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     segments: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=20)] = ()
+    fallbacks: tuple[Logic, ...] = ()
+    filters: tuple[str, ...] = ()
+    boosters: tuple[str, ...] = ()
+    min_relevance: MinRelevance = "low"
+    worn: dict[str, float] = {}
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):

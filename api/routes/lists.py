@@ -12,7 +12,8 @@ from starlette.routing import Route
 from api.answer_json import encode_items
 from api.auth import Gate, guarded
 from api.queries import query_from_string
-from api.suggestions import Properties, check_properties, described
+from api.question import check_properties
+from api.suggestions import Properties, described
 from recommender.history import EMPTY_HISTORY
 from recommender.requests import BUDGET_MS_DEFAULT, N_MAX, Rank, RecommendRequest, Suggestion
 

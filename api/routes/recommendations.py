@@ -13,31 +13,11 @@ from api.auth import Gate, guarded
 from api.bodies import read_body, require_media_type
 from api.edge import FIRST_BYTE
 from api.queries import query_from_body, query_from_string
-from api.suggestions import RecommendationQuery, Recommendations
-from recommender.requests import BUDGET_MS_MAX, N_MAX, Logic
+from api.question import KNOWN, LISTS, RecommendationQuery
+from api.suggestions import Recommendations
 
 PATH = "/v1/recommendations"
 
-KNOWN = {
-    "visitor": "the visitor's anonymous id, 1 to 128 characters",
-    "placement": "where on the page, 1 to 64 characters",
-    "n": f"a whole number of 1 to {N_MAX}",
-    "item": "the page's own item id, 1 to 64 characters",
-    "cart": "at most 200 item ids (in a query: separated by commas, or the parameter repeated)",
-    "exclude": "at most 1000 item ids (in a query: separated by commas, or the parameter repeated)",
-    "budget_ms": f"a whole number of milliseconds, 1 to {BUDGET_MS_MAX}",
-    "explain": "true or false",
-    "return_properties": "true or false",
-    "logic": f"one of {', '.join(Logic)}",
-    "category": "the page's own category, 1 to 256 characters",
-    "diversity": "a number of 0 to 1",
-    "page_view_id": "the page's own id, 1 to 64 characters",
-    "segments": "at most 20 names (in a query: separated by commas, or the parameter repeated)",
-    "included_properties": "names of product properties (in a query: separated by commas)",
-}
-"""What each parameter wants, in words; the only ones there are."""
-
-LISTS = frozenset({"cart", "exclude", "included_properties", "segments"})
 _HEADERS = {"Cache-Control": "private, no-store"}
 _decoder = msgspec.json.Decoder(RecommendationQuery)
 

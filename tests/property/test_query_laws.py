@@ -12,8 +12,7 @@ from api.catalog_upsert import judge
 from api.errors import ApiError, InvalidParameterError
 from api.problems import problem_response
 from api.queries import query_from_body, query_from_string
-from api.routes.recommendations import KNOWN, LISTS
-from api.suggestions import RecommendationQuery
+from api.question import KNOWN, LISTS, RecommendationQuery
 
 _decoder = msgspec.json.Decoder(RecommendationQuery)
 _ids = st.text(st.characters(exclude_characters=",", exclude_categories=("Cs",)), min_size=1, max_size=64)

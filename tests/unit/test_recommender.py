@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from feature_store.kinds import Kind
+from ingest.catalog import Product
 from recommender.history import EMPTY_HISTORY, History
 from recommender.live_model import LiveModel
 from recommender.model_parameters import ModelParameters
@@ -162,3 +163,36 @@ def test_similar_items_leave_out_the_item_itself_and_the_unavailable() -> None:
 @pytest.mark.parametrize("history", [_viewed("unknown"), EMPTY_HISTORY])
 def test_a_history_the_model_does_not_know_is_no_history(history: History) -> None:
     assert _ask(_recommender(_model()), RecommendRequest("v"), history).degraded == "no-history"
+
+
+def test_a_filter_and_a_booster_change_what_is_suggested() -> None:
+    recommender = _recommender(_model())
+    for item_id in "abcde":
+        recommender.describe(
+            item_id, Product(item_id, price=float(ord(item_id)), category="x" if item_id in "bc" else "y")
+        )
+
+    plain = _ids(_ask(recommender, RecommendRequest("v", n=3), _viewed("a")))
+    filtered = _ids(_ask(recommender, RecommendRequest("v", n=5, filters=("category == 'x'",)), _viewed("a")))
+    lifted = (f"if item_id == '{plain[-1]}' then 100 else 1",)
+    boosted = _ids(_ask(recommender, RecommendRequest("v", n=3, boosters=lifted), _viewed("a")))
+
+    assert set(filtered) == {"b", "c"}
+    assert boosted[0] == plain[-1]
+
+
+def test_what_was_shown_lately_stands_further_down() -> None:
+    recommender = _recommender(_model())
+    first = _ids(_ask(recommender, RecommendRequest("v", n=3), _viewed("a")))[0]
+
+    worn = _ids(_ask(recommender, RecommendRequest("v", n=3, worn={first: 0.0}), _viewed("a")))
+
+    assert worn[0] != first
+
+
+def test_features_of_the_model_can_be_asked_for() -> None:
+    recommender = _recommender(_model())
+
+    asked = RecommendRequest("v", n=20, filters=("popularity > 0",))
+
+    assert _ids(_ask(recommender, asked, _viewed("a")))

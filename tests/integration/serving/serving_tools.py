@@ -74,7 +74,7 @@ async def serving(
     await bus.ensure(ALL_TOPICS, partitions=2)
     store = OnlineStore(store_server.url)
     recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalog.available_ids())
-    catalog = CatalogTable(recommender.set_available)
+    catalog = CatalogTable(recommender.describe)
     collector = Collector(bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000)
     services = Services(
         accept=collector.accept,

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from api.openapi import openapi_document
-from api.suggestions import RecommendationQuery
+from api.question import RecommendationQuery
 
 DOCUMENT = openapi_document(version="1.2.3")
 
