@@ -28,6 +28,7 @@ from recommender.model_log import encode_delta
 from recommender.model_publisher import ModelPublisher
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot, newest_snapshot
+from recommender.tuned_parameters import tuned_or_none
 
 SUBSCRIPTION = "learner"
 
@@ -74,9 +75,8 @@ async def run_learner(
         await asyncio.to_thread(compile_all)
         logs = Logs(await bus.log_id(EVENTS), await bus.log_id(MODEL))
         snapshot = await asyncio.to_thread(_snapshot_of_this_log, model_dir, logs)
-        state = LearnerState(
-            settings, version_at(clock(), after=snapshot.meta.version if snapshot is not None else None), snapshot
-        )
+        version = version_at(clock(), after=snapshot.meta.version if snapshot is not None else None)
+        state = LearnerState(settings, version, snapshot, tuned=await asyncio.to_thread(tuned_or_none, model_dir))
         await _learn_past(state, bus, snapshot, archive_dir, dedup or DedupSettings(), logs, stop)
         subscription = await subscribe_deduplicated(bus, EVENTS, SUBSCRIPTION, settings=dedup or DedupSettings())
         publisher = ModelPublisher(bus, pending_max=settings.publish_pending_max)

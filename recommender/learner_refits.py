@@ -16,6 +16,7 @@ from recommender.model_parameters import parameters_of
 from recommender.models.ials import Fit, IalsParameters, for_catalogue
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
+from recommender.tuned_parameters import tuned_parameters
 
 # What comes in during a fit is learnt beside the live model; the last few events then in one go, in milliseconds.
 _CLOSE_EVENTS = 200
@@ -74,7 +75,8 @@ class Refits:
 
     async def _run(self, state: LearnerState) -> _Fitted | None:
         vectors = state.model.ials.factors.live
-        parameters = for_catalogue(parameters_of(self._settings).ials, len(state.model.items))
+        wanted = tuned_parameters(parameters_of(self._settings), state.tuned).ials
+        parameters = for_catalogue(wanted, len(state.model.items))
         begin = vectors.any() and vectors.shape[1] == parameters.factors
         job = FitJob(
             events=state.interactions.events(),

@@ -19,6 +19,7 @@ from recommender.model_parameters import parameters_of
 from recommender.models.protocol import KIND_WEIGHT, Events
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot
+from recommender.tuned_parameters import Tuned, tuned_parameters, with_tuned
 
 LEARNER_BLOCKS = ("visitors", "interactions", "learning")
 """Blocks of a snapshot that only a learner needs; replicas load it without them."""
@@ -49,11 +50,20 @@ class LearnerState:
         model: the version that is served.
         positions: by partition of `events`, the last position whose effect is in.
         interactions: what a refit learns from.
+        tuned: settings that a search found; refits use those of iALS, for vectors at hand were fitted with others.
         limits: of learning between refits.
     """
 
-    def __init__(self, settings: LearnerSettings, version: str, snapshot: Snapshot | None = None) -> None:
+    def __init__(
+        self,
+        settings: LearnerSettings,
+        version: str,
+        snapshot: Snapshot | None = None,
+        *,
+        tuned: Tuned | None = None,
+    ) -> None:
         self._settings = settings
+        self.tuned = tuned if tuned is not None else Tuned()
         self._sessionizer = Sessionizer(
             visitors_max=settings.visitors_max,
             idle_ms=settings.session_idle_ms,
@@ -63,9 +73,9 @@ class LearnerState:
         self.interactions = Interactions(settings.interactions_max)
         self.positions: dict[int, Position] = {}
         if snapshot is None:
-            self.model = LiveModel(version, parameters_of(settings))
+            self.model = LiveModel(version, tuned_parameters(parameters_of(settings), self.tuned))
         else:
-            self.model = LiveModel.from_snapshot(snapshot)
+            self.model = LiveModel.from_snapshot(with_tuned(snapshot, self.tuned))
             self._sessionizer.load(block_of(snapshot.arrays, "visitors"))
             self.interactions.load(block_of(snapshot.arrays, "interactions"))
             self._load_learning(block_of(snapshot.arrays, "learning"))

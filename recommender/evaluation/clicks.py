@@ -8,6 +8,7 @@ import polars as pl
 
 from feature_store.kinds import KIND_OF_EVENT, Kind
 from recommender.errors import EvaluationInputError
+from recommender.evaluation.archived_clicks import archived_clicks
 
 READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
     ".parquet": pl.read_parquet,
@@ -88,6 +89,27 @@ def read_clicks(spec: Spec, *, keep_repeats: bool = False) -> Clicks:
     return Clicks(events, timed, frame.schema["item"], frame.schema[session])
 
 
+def split_newest(clicks: Clicks, share: float) -> tuple[Clicks, Clicks]:
+    """The older sessions, and the newest `share` of them by their first event; no session is cut in two.
+
+    Raises:
+        EvaluationInputError: one of the two would be empty.
+    """
+    sessions = clicks.events["session"].unique(maintain_order=True)
+    newest = round(len(sessions) * share)
+    if not 0 < newest < len(sessions):
+        raise EvaluationInputError(
+            wanted="sessions on both sides of the cut",
+            got=f"{newest} of {len(sessions)} to hold out",
+            next_step="take another share, or a larger file",
+        )
+    held = pl.col("session").is_in(sessions[-newest:].implode())
+    return (
+        clicks._replace(events=clicks.events.filter(~held)),
+        clicks._replace(events=clicks.events.filter(held)),
+    )
+
+
 def read_pairs(path: Path) -> pl.DataFrame:
     """Columns `prefix` (list of text, oldest first) and `label` (text), in file order.
 
@@ -113,9 +135,11 @@ def read_pairs(path: Path) -> pl.DataFrame:
 
 
 def _read(path: Path) -> pl.DataFrame:
+    if path.is_dir():
+        return archived_clicks(path)
     if not path.is_file():
         raise EvaluationInputError(
-            wanted="a file of clicks, `FILE` or `FILE:SPLIT`",
+            wanted="a file of clicks, `FILE` or `FILE:SPLIT`, or an archive's folder",
             got=f"{path}, which is no file",
             next_step="check the path; a split is named after the last colon",
         )

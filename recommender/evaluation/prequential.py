@@ -17,11 +17,13 @@ class Prequential(NamedTuple):
         ranks: per model name, shape (n,), 0 where the target was missed.
         clusters: shape (n,), the target's session.
         labels: shape (n,), its row.
+        times_ms: shape (n,), when it happened.
     """
 
     ranks: Mapping[str, NDArray[np.int64]]
     clusters: NDArray[np.int64]
     labels: NDArray[np.int32]
+    times_ms: NDArray[np.int64]
 
 
 def run_prequential(
@@ -46,7 +48,7 @@ def run_prequential(
         after: called with the number of events learnt so far, after each.
     """
     lists: dict[str, list[NDArray[np.int32]]] = {name: [] for name in models}
-    clusters, labels = [], []
+    clusters, labels, times_ms = [], [], []
     earlier = _earlier_events(events)
     blocked = np.zeros(items, np.bool_)
     for event in range(begin, len(events.rows)):
@@ -60,6 +62,7 @@ def run_prequential(
             blocked[prefix.rows[-1]] = False
             clusters.append(events.sessions[event])
             labels.append(events.rows[event])
+            times_ms.append(events.times_ms[event])
         for name in learning:
             models[name].update(
                 int(events.sessions[event]),
@@ -70,7 +73,7 @@ def run_prequential(
         after(event - begin + 1)
     asked = np.array(labels, np.int32)
     ranks = {name: ranks_of(np.array(rows, np.int32).reshape(len(asked), k), asked) for name, rows in lists.items()}
-    return Prequential(ranks, np.array(clusters, np.int64), asked)
+    return Prequential(ranks, np.array(clusters, np.int64), asked, np.array(times_ms, np.int64))
 
 
 def _earlier_events(events: Events) -> list[NDArray[np.int64]]:

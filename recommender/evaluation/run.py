@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from recommender.errors import EvaluationInputError
 from recommender.evaluation.builders import ModelParameters, train, used_parameters
-from recommender.evaluation.clicks import Clicks, parse_spec, read_clicks, read_pairs
-from recommender.evaluation.metrics import gains, measure, ranks_of, standard_errors
+from recommender.evaluation.clicks import parse_spec, read_clicks, read_pairs, split_newest
+from recommender.evaluation.outcome import outcome_of
+from recommender.evaluation.report_file import write_json
 from recommender.evaluation.targets import UNKNOWN, Targets, pair_targets, session_targets, training_events
 from recommender.models.item_table import ItemTable
 from recommender.models.popularity import Popularity
@@ -23,8 +24,9 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to evaluate.
 
     Attributes:
-        train, test: `FILE`, `FILE:SPLIT` or `FILE:SPLIT+SPLIT`.
+        train, test: `FILE`, `FILE:SPLIT` or `FILE:SPLIT+SPLIT`; a folder is an archive of events.
         pairs: a file of (`prefix`, `label`) rows, instead of `test`.
+        holdout: the share of the newest sessions of `train` to test on, instead of `test`.
         model: a name of `builders.MODEL_NAMES`.
         k: length of a list.
         keep_repeats: do not collapse consecutive repeats, in training and test.
@@ -36,6 +38,7 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
     train: str
     test: str | None = None
     pairs: str | None = None
+    holdout: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     model: str = "blend"
     k: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
     keep_repeats: bool = False
@@ -44,19 +47,37 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
 
 
+class Prepared(NamedTuple):
+    """What every model of one evaluation is trained on and asked.
+
+    Attributes:
+        filler: every row, what lists are filled up with first.
+        item_dtype: of the ids, as in the file.
+    """
+
+    items: ItemTable
+    events: Events
+    targets: Targets
+    filler: Rows
+    item_dtype: pl.DataType
+
+
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came out; `figures` are keyed as the JSON has them (`hr@20`)."""
+    """What came out; `figures` are keyed as the JSON has them (`hr@20`), `ranks` are one per target, 0 for a miss."""
 
     options: EvaluationOptions
     figures: dict[str, float]
     standard_errors: dict[str, float]
     coverage: float
+    gini: float
     targets: int
     targets_unknown: int
     sessions: int
     items: int
     seconds_training: float
     seconds_ranking: float
+    ranks: NDArray[np.int64]
+    prefix_lengths: NDArray[np.int64]
 
     def to_json(self) -> dict[str, Any]:
         """The report as `--json` writes it."""
@@ -65,10 +86,12 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
             "model": options.model,
             "train": options.train,
             "test": options.test if options.pairs is None else options.pairs,
+            "holdout": options.holdout,
             "k": options.k,
             "keep_repeats": options.keep_repeats,
             **self.figures,
             "coverage": self.coverage,
+            "gini": self.gini,
             "targets": self.targets,
             "targets_unknown": self.targets_unknown,
             "sessions": self.sessions,
@@ -87,34 +110,58 @@ def run_evaluation(options: EvaluationOptions) -> EvaluationReport:
     Raises:
         EvaluationInputError: a file, column, split or model is not there, or the options contradict each other.
     """
-    _check(options)
     begin_s = time.perf_counter()
-    clicks = read_clicks(parse_spec(options.train), keep_repeats=options.keep_repeats)
-    items = ItemTable()
-    events = training_events(clicks, items)
-    parameters = _with_repeats(options.parameters, options.keep_repeats)
-    model = train(options.model, events, items=len(items), parameters=parameters, threads=options.threads)
+    prepared = prepare(options)
+    events, items, targets = prepared.events, prepared.items, prepared.targets
+    model = trained_model(options.model, prepared, options)
     trained_s = time.perf_counter()
-    targets, item_dtype = _targets(options, items, clicks)
-    lists = rank_all(model, targets, k=options.k, filler=fallback(events, len(items)))
+    lists = rank_all(model, targets, k=options.k, filler=prepared.filler)
     ranked_s = time.perf_counter()
     if options.lists_out is not None:
-        write_lists(Path(options.lists_out), targets, lists, items, item_dtype)
-    ranks = ranks_of(lists, targets.labels)
-    names = tuple(f"{name}@{options.k}" for name in ("hr", "mrr", "ndcg"))
-    errors = standard_errors(gains(ranks), targets.clusters)
+        write_lists(Path(options.lists_out), targets, lists, items, prepared.item_dtype)
+    outcome = outcome_of(lists, targets, events, items=len(items))
     return EvaluationReport(
         options=options,
-        figures=dict(zip(names, measure(ranks), strict=True)),
-        standard_errors=dict(zip(names, (float(error) for error in errors), strict=True)),
-        coverage=len(np.unique(lists[lists != UNKNOWN])) / len(items),
-        targets=len(ranks),
+        figures=outcome.figures(),
+        standard_errors=outcome.standard_errors(),
+        coverage=outcome.coverage,
+        gini=outcome.gini,
+        targets=len(outcome.ranks),
         targets_unknown=int((targets.labels == UNKNOWN).sum()),
         sessions=len(np.unique(targets.clusters)),
         items=len(items),
         seconds_training=trained_s - begin_s,
         seconds_ranking=ranked_s - trained_s,
+        ranks=outcome.ranks,
+        prefix_lengths=targets.ends - targets.begins,
     )
+
+
+def prepare(options: EvaluationOptions) -> Prepared:
+    """Read training and targets.
+
+    Raises:
+        EvaluationInputError: as `run_evaluation`.
+    """
+    _check(options)
+    clicks = read_clicks(parse_spec(options.train), keep_repeats=options.keep_repeats)
+    test = None
+    if options.holdout is not None:
+        clicks, test = split_newest(clicks, options.holdout)
+    items = ItemTable()
+    events = training_events(clicks, items)
+    if options.pairs is not None:
+        targets, item_dtype = pair_targets(read_pairs(Path(options.pairs)), items), clicks.item_dtype
+    else:
+        test = test or read_clicks(parse_spec(str(options.test)), keep_repeats=options.keep_repeats)
+        targets, item_dtype = session_targets(test, items), test.item_dtype
+    return Prepared(items, events, targets, fallback(events, len(items)), item_dtype)
+
+
+def trained_model(name: str, prepared: Prepared, options: EvaluationOptions) -> Model:
+    """The model `name`, trained as `options` say."""
+    parameters = _with_repeats(options.parameters, options.keep_repeats)
+    return train(name, prepared.events, items=len(prepared.items), parameters=parameters, threads=options.threads)
 
 
 def rank_all(model: Model, targets: Targets, *, k: int, filler: Rows) -> NDArray[np.int32]:
@@ -173,16 +220,17 @@ def write_lists(
 
 def write_report(report: EvaluationReport, path: Path) -> None:
     """The report as indented JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(report.to_json()), indent=2) + b"\n")
+    write_json(report.to_json(), path)
 
 
 def _check(options: EvaluationOptions) -> None:
-    if (options.test is None) == (options.pairs is None):
+    given = {"--test": options.test, "--pairs": options.pairs, "--holdout": options.holdout}
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
         raise EvaluationInputError(
-            wanted="one of --test and --pairs",
-            got="both" if options.test is not None else "neither",
-            next_step="name the file to test on, one of the two",
+            wanted="one of --test, --pairs and --holdout",
+            got=" and ".join(named) or "none of them",
+            next_step="say what to test on, by one of the three",
         )
 
 
@@ -194,13 +242,6 @@ def _with_repeats(parameters: ModelParameters, keep_repeats: bool) -> ModelParam
         session_knn=msgspec.structs.replace(parameters.session_knn, keep_repeats=True),
         transitions=msgspec.structs.replace(parameters.transitions, keep_repeats=True),
     )
-
-
-def _targets(options: EvaluationOptions, items: ItemTable, train_clicks: Clicks) -> tuple[Targets, pl.DataType]:
-    if options.pairs is not None:
-        return pair_targets(read_pairs(Path(options.pairs)), items), train_clicks.item_dtype
-    clicks = read_clicks(parse_spec(str(options.test)), keep_repeats=options.keep_repeats)
-    return session_targets(clicks, items), clicks.item_dtype
 
 
 def _empty(frame: pl.DataFrame) -> int:

@@ -17,6 +17,21 @@ UNKNOWN = -1
 _SPAN_MS = 30 * 86_400_000
 
 
+class Relevant(NamedTuple):
+    """Per question the distinct items of the rest of its session, the item at hand left out.
+
+    Attributes:
+        rows: those that training held, one question after another.
+        begins, ends: shape (n,), a question's are `[begins, ends)` of them.
+        counts: shape (n,), how many there are with those that training did not hold, >= 1.
+    """
+
+    rows: NDArray[np.int32]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
 class Targets(NamedTuple):
     """Questions, in file order of their answers.
 
@@ -27,6 +42,7 @@ class Targets(NamedTuple):
         clusters: shape (n,), the session a question belongs to, for errors that respect it.
         asked: columns `session`, `position`, `label` (text) as the lists file has them.
         leaves_out_current: the item at hand is never answered.
+        relevant: what is still to come, the label and all behind it.
     """
 
     prefix_rows: NDArray[np.int32]
@@ -38,6 +54,7 @@ class Targets(NamedTuple):
     clusters: NDArray[np.int64]
     asked: pl.DataFrame
     leaves_out_current: bool
+    relevant: Relevant
 
     def prefix(self, question: int) -> Prefix:
         """The known part of the question's prefix."""
@@ -85,6 +102,7 @@ def session_targets(clicks: Clicks, items: ItemTable) -> Targets:
         number[ends],
         asked,
         leaves_out_current=True,
+        relevant=_rest_of_session(number, by_session["item"], rows, ends),
     )
 
 
@@ -95,17 +113,45 @@ def pair_targets(pairs: pl.DataFrame, items: ItemTable) -> Targets:
     ends = np.cumsum(lengths)
     number = np.arange(len(pairs), dtype=np.int64)
     asked = pl.DataFrame({"session": number, "position": lengths, "label": pairs["label"]})
+    labels = _rows(pairs["label"], items)
     return Targets(
         rows,
         np.full(len(rows), Kind.VIEW, np.uint8),
         np.zeros(len(rows), np.int64),
         ends - lengths,
         ends,
-        _rows(pairs["label"], items),
+        labels,
         number,
         asked,
         leaves_out_current=False,
+        relevant=_labels_alone(labels),
     )
+
+
+def _rest_of_session(
+    sessions: NDArray[np.int64], item_ids: pl.Series, rows: NDArray[np.int32], asked: NDArray[np.int64]
+) -> Relevant:
+    """`asked`: the places of the questions among the events, which stand session after session."""
+    codes = _numbers(item_ids).to_numpy()
+    last = np.searchsorted(sessions, sessions, side="right")
+    known: list[int] = []
+    ends = np.empty(len(asked), np.int64)
+    counts = np.empty(len(asked), np.int64)
+    for question, at in enumerate(asked.tolist()):
+        rest = {int(code): int(row) for code, row in zip(codes[at : last[at]], rows[at : last[at]], strict=True)}
+        if codes[at - 1] != codes[at]:
+            # It is never answered, so that nobody could be right about its coming again.
+            rest.pop(int(codes[at - 1]), None)
+        known += [row for row in rest.values() if row != UNKNOWN]
+        ends[question], counts[question] = len(known), len(rest)
+    begins = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    return Relevant(np.array(known, np.int32), begins, ends, counts)
+
+
+def _labels_alone(labels: NDArray[np.int32]) -> Relevant:
+    known = labels != UNKNOWN
+    ends = np.cumsum(known)
+    return Relevant(labels[known], ends - known, ends, np.ones(len(labels), np.int64))
 
 
 def _numbers(sessions: pl.Series) -> pl.Series:

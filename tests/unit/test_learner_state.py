@@ -17,6 +17,8 @@ from recommender.model_parameters import parameters_of
 from recommender.models.ials import IalsParameters
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings
+from recommender.snapshot import Snapshot, SnapshotMeta
+from recommender.tuned_parameters import Tuned
 
 _NOW_MS = 1_700_000_000_000
 
@@ -137,6 +139,21 @@ def test_a_replica_refuses_a_delta_that_is_not_the_next() -> None:
 
 def test_a_learner_fits_as_was_tuned_unless_it_is_told_otherwise() -> None:
     assert parameters_of(LearnerSettings()).ials == IalsParameters()
+
+
+def test_a_learner_begins_and_goes_on_with_what_a_search_found() -> None:
+    tuned = Tuned(transitions={"decay": 0.5}, ials={"decay": 0.4})
+    state = LearnerState(LearnerSettings(), "v1", tuned=tuned)
+    _take(state, 1, "a")
+    state.flush()
+    meta = SnapshotMeta("v1", 0, 0, 1, {}, 2, None, parameters=LearnerState(LearnerSettings(), "v1").model.parameters)
+
+    later = LearnerState(LearnerSettings(), "v2", Snapshot(meta, ("a",), state.arrays()), tuned=tuned)
+
+    assert state.model.parameters.transitions.decay == later.model.transitions.parameters.decay == 0.5
+    assert state.model.parameters.ials.decay == 0.4
+    # Its vectors were fitted before; the next refit takes what was found.
+    assert later.model.parameters.ials.decay == 1.0
 
 
 def test_versions_grow_even_when_the_clock_steps_back() -> None:
