@@ -3,7 +3,7 @@
 Data, from the folder named by AFTERCLICK_DATASETS: `yoochoose_100k` (three days, then the rest), `serenade_example`
 (no times: the first half by order, then the rest; ten refits) and `uci_online_retail` (baskets; its last two weeks).
 Every way ranks each target first and learns it afterwards; settings are the committed defaults.
-Budget: on `yoochoose_100k` per event at least .12 above the model three days old.
+Budget: on `yoochoose_100k` per event at least .12 above the frozen model from its third day on.
 Run: `python benchmarks/bench_prequential.py [SET …] [--plot FILE]`
 """
 
@@ -48,6 +48,10 @@ def tell(name: str, report: PrequentialReport, seconds: float) -> None:
             line += f" gain={gain['hr@20'].gain:+.4f} se={gain['hr@20'].standard_error:.4f}"
             line += f" gain_mrr={gain['mrr@20'].gain:+.4f} se_mrr={gain['mrr@20'].standard_error:.4f}"
         print(f"{line} new_hits={report.new_hits[way]}/{report.new_targets} refits={report.refits}", flush=True)
+    for age in report.ages:
+        rates = " ".join(f"{way}={rate:.4f}" for way, rate in age.hit_rates.items())
+        told = f"gain={age.gain.gain:+.4f} se={age.gain.standard_error:.4f}"
+        print(f"prequential set={name} days_after_cut={age.from_days} targets={age.targets} {rates} {told}", flush=True)
     print(f"prequential set={name} seconds={seconds:.0f}", flush=True)
 
 

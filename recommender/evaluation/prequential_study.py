@@ -48,6 +48,15 @@ class PrequentialOptions(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 0
 
 
+class Age(msgspec.Struct, frozen=True, kw_only=True):
+    """The targets that came `from_days` to `from_days` + 1 after the cut: so old is a frozen model then."""
+
+    from_days: int
+    targets: int
+    hit_rates: dict[str, float]
+    gain: Difference
+
+
 class PrequentialReport(msgspec.Struct, frozen=True, kw_only=True):
     """What came out.
 
@@ -55,6 +64,7 @@ class PrequentialReport(msgspec.Struct, frozen=True, kw_only=True):
         figures: per way, by figure.
         gains: per way and figure against the first way, paired.
         hits: per way, shape (n,), one a target in the order of the run, for a curve.
+        ages: day by day since the cut, the last way against the first; none where there are no times.
         new_targets, new_hits: targets on items first seen after the cut, and per way how many were hit.
     """
 
@@ -68,6 +78,7 @@ class PrequentialReport(msgspec.Struct, frozen=True, kw_only=True):
     events_before: int
     events_run: int
     refits: int
+    ages: tuple[Age, ...]
     new_targets: int
     new_hits: dict[str, int]
 
@@ -80,6 +91,7 @@ class PrequentialReport(msgspec.Struct, frozen=True, kw_only=True):
             "events_before",
             "events_run",
             "refits",
+            "ages",
             "new_targets",
             "new_hits",
             "timed",
@@ -119,11 +131,19 @@ def run_prequential_study(
         k=options.k,
         after=lambda done: progress(done, end - cut),
     )
-    return _report(options, run, known=known, cut=cut, end=end, refits=len(bounds), timed=clicks.timed)
+    cut_ms = int(events.times_ms[cut]) if clicks.timed else None
+    return _report(options, run, known=known, cut=cut, end=end, refits=len(bounds), cut_ms=cut_ms)
 
 
 def _report(
-    options: PrequentialOptions, run: Prequential, *, known: int, cut: int, end: int, refits: int, timed: bool
+    options: PrequentialOptions,
+    run: Prequential,
+    *,
+    known: int,
+    cut: int,
+    end: int,
+    refits: int,
+    cut_ms: int | None,
 ) -> PrequentialReport:
     names = [f"{name}@{options.k}" for name in ("hr", "mrr", "ndcg")]
     gained = {way: gains(ranks) for way, ranks in run.ranks.items()}
@@ -145,14 +165,34 @@ def _report(
         },
         hits={way: ranks > 0 for way, ranks in run.ranks.items()},
         times_ms=run.times_ms,
-        timed=timed,
+        timed=cut_ms is not None,
         targets=len(run.labels),
         events_before=cut,
         events_run=end - cut,
         refits=refits if "refit" in options.ways else 0,
+        ages=_ages(options.ways, gained, run, cut_ms) if cut_ms is not None else (),
         new_targets=int(new.sum()),
         new_hits={way: int((ranks[new] > 0).sum()) for way, ranks in run.ranks.items()},
     )
+
+
+def _ages(
+    ways: tuple[Way, ...], gained: Mapping[str, NDArray[np.float64]], run: Prequential, cut_ms: int
+) -> tuple[Age, ...]:
+    days = (run.times_ms - cut_ms) // DAY_MS
+    ages = []
+    for day in np.unique(days).tolist():
+        there = days == day
+        hits = {way: columns[there, 0] for way, columns in gained.items()}
+        ages.append(
+            Age(
+                from_days=int(day),
+                targets=int(there.sum()),
+                hit_rates={way: float(each.mean()) for way, each in hits.items()},
+                gain=paired_difference(hits[ways[0]], hits[ways[-1]], run.clusters[there]),
+            )
+        )
+    return tuple(ages)
 
 
 class Refitted:
