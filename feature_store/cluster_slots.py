@@ -44,6 +44,6 @@ def tag_of(key: bytes, partitions: int) -> bytes:
 
 def record_partition(key: bytes, partitions: int) -> int:
     """The partition that a record's key belongs to: a visitor's by its hash, every other key names it."""
-    if key.startswith(keys.VISITOR_PREFIX):
-        return partition_of(key[len(keys.VISITOR_PREFIX) :], partitions)
+    if key.startswith((keys.VISITOR_PREFIX, keys.IDENTITY_PREFIX)):
+        return partition_of(key[2:], partitions)
     return keys.named_partition(key)

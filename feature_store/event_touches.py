@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from feature_store import keys, layouts
 from feature_store.bucket_record import BucketLayout, apply_to_buckets
 from feature_store.errors import EventRefusedError
+from feature_store.identity_record import BROWSER, IDENTIFIED, NOBODY, apply_to_identities, split_key
 from feature_store.kinds import KIND_OF_EVENT, Kind
-from feature_store.record_header import LAYOUT_TOP_ITEMS, LAYOUT_VISITOR
+from feature_store.record_header import LAYOUT_IDENTITY, LAYOUT_TOP_ITEMS, LAYOUT_VISITOR
 from feature_store.top_items_record import apply_to_top_items
 from feature_store.touches import ROW, TIME_MS_END, TOUCH_COLUMNS, Touches
 from feature_store.visitor_record import SHOWN_KIND, apply_to_visitors
@@ -45,6 +46,11 @@ VISITORS: Final = Family(
     "visitor",
     LAYOUT_VISITOR,
     lambda records, touches, item_hash, log_id: apply_to_visitors(records, touches, item_hash=item_hash, log_id=log_id),
+)
+IDENTITIES: Final = Family(
+    "identity",
+    LAYOUT_IDENTITY,
+    lambda records, touches, _, log_id: apply_to_identities(records, touches, log_id=log_id),
 )
 TOP_ITEMS: Final = Family(
     "top_items",
@@ -148,12 +154,15 @@ def gather_touches(
         placement_of: under which name each of `placements_of(placed)` is counted.
     """
     visitors, items, placements = _Gathering(VISITORS), _Gathering(ITEMS), _Gathering(PLACEMENTS)
-    kinds, tops = _Gathering(EVENT_KINDS), _Gathering(TOP_ITEMS)
+    kinds, tops, identities = _Gathering(EVENT_KINDS), _Gathering(TOP_ITEMS), _Gathering(IDENTITIES)
     for event, partition, position in placed:
         name, time_ms = event.event, event.time_ms
         major, minor_index = position.major, position.minor << 32 | position.index
         row = kinds.row(keys.event_kinds_key(partition), partition)
-        kinds.flat += (row, major, minor_index, time_ms, _EVENT_NUMBER[name], 1, 0)
+        # The user's copy of an `identify` is no event of its own, but the record comes to its position.
+        kinds.flat += (row, major, minor_index, time_ms, _EVENT_NUMBER[name], int(event.browser_key is None), 0)
+        if name == "identify":
+            _gather_identity(identities, event, partition, position)
         ring_kind = _RING_KIND.get(name)
         if ring_kind is None:
             continue
@@ -178,7 +187,20 @@ def gather_touches(
             row = placements.row(keys.placement_key(partition, placement), partition)
             metric = layouts.PLACEMENT_METRIC_OF_EVENT[name]
             placements.flat += (row, major, minor_index, time_ms, metric, len(event.items), 0)
-    return [family.touched() for family in (visitors, items, placements, kinds, tops) if family.flat]
+    return [family.touched() for family in (visitors, items, placements, kinds, tops, identities) if family.flat]
+
+
+def _gather_identity(identities: _Gathering, event: Event, partition: int, position: Position) -> None:
+    """A browser learns whose it is now, a user which browser is theirs; a user without a browser needs neither."""
+    if event.user_key == event.visitor_key and event.browser_key is None:
+        return
+    if event.browser_key is not None:
+        kind, other = BROWSER, bytes.fromhex(event.browser_key)
+    else:
+        kind, other = IDENTIFIED, bytes.fromhex(event.user_key) if event.user_key else NOBODY
+    row = identities.row(keys.identity_key(bytes.fromhex(event.visitor_key)), partition)
+    place = (position.major, position.minor << 32 | position.index)
+    identities.flat += (row, *place, event.time_ms, kind, *split_key(other))
 
 
 def _refused(code: str, wanted: str, got: str, next_step: str) -> EventRefusedError:

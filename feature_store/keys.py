@@ -1,7 +1,7 @@
 """The online store's keys, in one place; every key's bytes begin with the entity.
 
-A key is either a visitor's, or begins with a letter, a colon and its partition in two bytes, or belongs to no partition
-and begins with a brace. On a cluster `cluster_slots` puts a hash tag before it.
+A key is a visitor's (their own hash follows the colon), or begins with a letter, a colon and its partition in two
+bytes, or belongs to no partition and begins with a brace. On a cluster `cluster_slots` puts a hash tag before it.
 """
 
 import struct
@@ -23,6 +23,7 @@ ITEM_RUN = b"{items}:run"
 """On a cluster: the run of the node that holds the item index, when numbers were last left out."""
 
 VISITOR_PREFIX = b"v:"
+IDENTITY_PREFIX = b"w:"
 
 _ITEM = struct.Struct(">cBHI")
 _PARTITION = struct.Struct(">H")
@@ -31,6 +32,11 @@ _PARTITION = struct.Struct(">H")
 def visitor_key(visitor: bytes) -> bytes:
     """`v:` and the 16 bytes of the visitor's keyed hash."""
     return VISITOR_PREFIX + visitor
+
+
+def identity_key(visitor: bytes) -> bytes:
+    """`w:` and the same 16 bytes: who was identified on this browser, and which browsers are this user's."""
+    return IDENTITY_PREFIX + visitor
 
 
 def item_key(partition: int, item_index: int) -> bytes:
@@ -70,8 +76,8 @@ def catch_up_lease_key(partition: int) -> bytes:
 
 
 def generation_key(partition: int) -> bytes:
-    """`g:` partition: on a cluster, the copy of the generation beside the partition's records."""
-    return b"g:" + _PARTITION.pack(partition)
+    """`y:` partition: on a cluster, the copy of the generation beside the partition's records."""
+    return b"y:" + _PARTITION.pack(partition)
 
 
 def named_partition(key: bytes) -> int:

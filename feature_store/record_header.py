@@ -18,6 +18,7 @@ LAYOUT_PLACEMENT = 3
 LAYOUT_EVENT_KINDS = 4
 LAYOUT_TOP_ITEMS = 5
 LAYOUT_FRESHNESS = 6
+LAYOUT_IDENTITY = 32
 
 _GUARD = struct.Struct(">QQQ")
 REBUILD = "rebuild the online store with `afterclick rebuild`"

@@ -8,6 +8,7 @@ from prometheus_client import Counter
 from feature_store import keys
 from feature_store.errors import EventRefusedError, FeatureStoreError, StoreConflictError
 from feature_store.event_touches import (
+    IDENTITIES,
     ITEMS,
     OTHER_PLACEMENT,
     VISITORS,
@@ -41,7 +42,11 @@ class RecordUpdater:
         self._numbers = ItemNumbers(store, cache_max=settings.item_cache_max)
         self._cache = RecordCache(records_max=settings.cache_records_max)
         self._placements: set[str] = set()
-        self._ttl_ms = {VISITORS: settings.visitor_ttl_ms, ITEMS: settings.item_ttl_ms}
+        self._ttl_ms = {
+            VISITORS: settings.visitor_ttl_ms,
+            ITEMS: settings.item_ttl_ms,
+            IDENTITIES: settings.identity_ttl_ms,
+        }
 
     async def restore_ids(self, *, identity: StoreIdentity) -> None:
         """Before `forget`: give a store that fell back the item numbers that are known here; errors as `apply`."""

@@ -21,6 +21,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records_per_call_max: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 250
     """Records in one compare-and-set call: about 1 ms of the store's only thread, which readers wait for."""
     keys_per_read_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
+    known_users_max: Positive = 20_000
+    """Users whose list of browsers a reader remembers; for another one's browser it asks once more."""
     items_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000_000)] = 5_000_000
     """Items that get an index; later ones are counted, kept nowhere, and never suggested."""
     item_index_gap: Positive = 10_000
@@ -47,6 +49,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event further ahead of its acceptance is refused: it would push everything else out of the windows."""
     visitor_ttl_ms: Positive = 30 * 86_400_000
     """A visitor of whom nothing comes for this long is forgotten; every event begins it anew."""
+    identity_ttl_ms: Positive = 400 * 86_400_000
+    """Longer than a visitor's: who comes back often is identified seldom. Every `identify` begins it anew."""
     item_ttl_ms: Positive = 60 * 86_400_000
     """Eight half-lives and a bit: after it nothing is left of what the record held."""
     close_ms_max: Positive = 5_000

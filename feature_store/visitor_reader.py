@@ -1,14 +1,15 @@
-"""A visitor's latest events as arrays, in one round trip to the online store."""
+"""A visitor's latest events as arrays: their own, and as a known user those of all their browsers."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_store import keys
 from feature_store.online_store import OnlineStore
+from feature_store.person_reader import Person, PersonReader
+from feature_store.person_record import record_of_person
 from feature_store.record_reader import RecordReader
-from feature_store.visitor_record import VisitorRecord, read_visitor
+from feature_store.visitor_record import VisitorRecord
 
 
 class VisitorHistory(NamedTuple):
@@ -30,9 +31,13 @@ class VisitorReader:
 
     def __init__(self, store: OnlineStore) -> None:
         self._reader = RecordReader(store)
+        self._persons = PersonReader(self._reader, users_max=store.settings.known_users_max)
 
     async def history(self, visitor: bytes, deadline_ms: float) -> VisitorHistory:
-        """The latest events of the visitor with this key (16 bytes); empty for one nobody has seen.
+        """The latest events of the visitor with this key (16 bytes, a browser's or a user's); empty for a stranger.
+
+        A browser that belongs to a user stands for the user: what they did elsewhere counts, and what another user did
+        on this browser does not. After a logout only what came since is told.
 
         Raises:
             StoreUnavailableError: no answer within `deadline_ms` milliseconds from now.
@@ -48,8 +53,11 @@ class VisitorReader:
 
     async def record(self, visitor: bytes, deadline_ms: float) -> VisitorRecord:
         """All that is stored of the visitor, with item indexes; errors as `history`."""
-        [found] = await self._reader.read([keys.visitor_key(visitor)], deadline_ms)
-        return read_visitor(found)
+        return record_of_person(await self._persons.read(visitor, deadline_ms))
+
+    async def person(self, visitor: bytes, deadline_ms: float) -> Person:
+        """The records as they are stored; errors as `history`."""
+        return await self._persons.read(visitor, deadline_ms)
 
     async def shown(self, visitor: bytes, deadline_ms: float) -> tuple[str, ...]:
         """The items shown to the visitor lately, at most 50, oldest first; errors as `history`."""

@@ -14,7 +14,7 @@ from ingest.group_commit import GroupCommit, OverloadedError
 from ingest.rejections import explain_decoding, message_id_of, rejected_record
 from ingest.settings import CollectorSettings
 from ingest.topics import EVENTS, EVENTS_REJECTED, Topic
-from ingest.validation import Circumstances, accept_event, decode_sent
+from ingest.validation import Circumstances, accept_event, decode_sent, users_copy
 from ingest.verdicts import (
     CollectorReply,
     Verdict,
@@ -94,6 +94,9 @@ class Collector:
                 judged.verdicts.append(not_kept(sent.message_id))
                 return
             judged.events.append(Record(bytes.fromhex(event.visitor_key), encode_event(event), event.time_ms))
+            if (copy := users_copy(event)) is not None:
+                judged.events.append(Record(bytes.fromhex(copy.visitor_key), encode_event(copy), copy.time_ms))
+                judged.copies += 1
             judged.verdicts.append(accepted(sent.message_id))
 
     def _reject(self, raw: bytes, error: EventRejectedError, judged: "_Judged") -> None:
@@ -147,10 +150,11 @@ class _Judged:
         self.verdicts: list[Verdict] = []
         self.codes: Tally[str] = Tally()
         self.not_kept = 0
+        self.copies = 0
 
     def count(self) -> None:
         """Only once the answer is certain, so that a repeated request is not counted for each try."""
-        _ACCEPTED.inc(len(self.events))
+        _ACCEPTED.inc(len(self.events) - self.copies)
         if self.not_kept:
             _NOT_KEPT.inc(self.not_kept)
         for code, count in self.codes.items():

@@ -130,6 +130,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     Attributes:
         visitor_key: 32 hex digits, keyed BLAKE2b of the anonymous id (of the user id where there is none).
         user_key: the same of the user id, when one was sent.
+        browser_key: of the second event that an `identify` becomes, the one under the user's key: which browser it was.
         time_ms: event time corrected for the sender's clock: `received_at − (sent_at − timestamp)`.
         received_at_ms: when the collector had it.
         client_time_ms: the raw client time, kept for audit.
@@ -144,6 +145,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     received_at_ms: TimeMs
     items: tuple[Item, ...] = ()
     user_key: Key | None = None
+    browser_key: Key | None = None
     client_time_ms: TimeMs | None = None
     session_id: str | None = None
     page_view_id: str | None = None

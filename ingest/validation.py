@@ -99,6 +99,21 @@ def accept_event(sent: SentEvent, given: Circumstances) -> Event:
     )
 
 
+def users_copy(event: Event) -> Event | None:
+    """The second event that an `identify` becomes, under the user's key, so that their record learns of the browser.
+
+    It has a `message_id` of its own: both may lie in one partition, where a repeated one is dropped.
+    """
+    if event.event != "identify" or event.user_key is None or event.user_key == event.visitor_key:
+        return None
+    return msgspec.structs.replace(
+        event,
+        message_id=f"{event.message_id}~user",
+        visitor_key=event.user_key,
+        browser_key=event.visitor_key,
+    )
+
+
 _decoder = msgspec.json.Decoder(SentEvent)
 
 

@@ -77,10 +77,20 @@
     write(SESSION, [id, start, now].join(' '));
     return id;
   }
+  // Without a user it is a logout: what comes after belongs to nobody until the next.
   function identify(userId) {
-    if (level === 'none' || read(USER) === userId) return;
+    if (level === 'none' || read(USER) == (userId || null)) return;
     erase(USER);
-    if (userId) { write(USER, userId); track('identify'); }
+    if (userId) write(USER, userId);
+    track('identify');
+  }
+  function reset() {
+    identify();
+    erase(SESSION);
+    erase(ID);
+    anonymousId = '';
+    bake('', 0);
+    remember();
   }
 
   // --- The queue: one storage key an event and tab, so that tabs never overwrite each other's.
@@ -273,7 +283,7 @@
   // --- The way in.
   function init(options) {
     if (config) return;
-    if (!options.key || !options.endpoint) throw 'wanted init with {key, endpoint}; see keys.toml';
+    if (!options.key || !options.endpoint) throw 'wanted init with {key, endpoint}';
     config = options;
     endpoint = config.endpoint.replace(/\/$/, '');
     consent(config.consent || 'full', true);
@@ -302,7 +312,7 @@
       };
     });
     const attributeFilter = ['item', 'placement', 'cart', 'recommendation'].map((name) => 'data-afterclick-' + name);
-    new MutationObserver(safely(scanSoon)).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter });
+    new MutationObserver(safely(scanSoon)).observe(document, { childList: true, subtree: true, attributeFilter });
     page();
     scan();
   }
@@ -310,7 +320,7 @@
     filled = new WeakMap();
     scan();
   }
-  const commands = { init, track, consent: (wanted) => consent(wanted), identify, recommend, refresh };
+  const commands = { init, track, consent, identify, reset, recommend, refresh };
   const entry = safely((name, ...args) => {
     if (config || name === 'init') return commands[name](...args);
     if (early.length < QUEUE_EVENTS) early.push([name, ...args]);

@@ -138,6 +138,25 @@ async def test_identify_is_told_once_and_then_goes_with_every_event(
     assert [view["user_id"] for view in collector.named("view_item")] == ["user-1", "user-1"]
 
 
+async def test_a_logout_is_told_once_and_a_reset_makes_a_stranger_of_the_browser(
+    page: Page, host: PageHost, collector: RecordingCollector
+) -> None:
+    await page.goto(host.add("/account", "<script>afterclick('identify','user-1')</script>" + ITEM))
+    await collector.until(lambda: collector.named("view_item"), "the page")
+    await page.evaluate("afterclick('identify'); afterclick('identify', ''); afterclick('track', 'search', {})")
+    await collector.until(lambda: collector.named("search"), "a search after the logout")
+    await page.evaluate("afterclick('identify', 'user-2'); afterclick('reset'); afterclick('track', 'view_cart')")
+    await collector.until(lambda: collector.named("view_cart"), "a cart after the reset")
+
+    told = collector.named("identify")
+    assert [event.get("user_id") for event in told] == ["user-1", None, "user-2", None]
+    assert len({event["anonymous_id"] for event in [*told, *collector.named("search")]}) == 1
+    [after] = collector.named("view_cart")
+    assert after["anonymous_id"] != told[0]["anonymous_id"]
+    assert after["session_id"] != told[0]["session_id"]
+    assert "user_id" not in after
+
+
 async def test_global_privacy_control_sends_and_keeps_nothing(
     page: Page, visitor: BrowserContext, host: PageHost, collector: RecordingCollector
 ) -> None:

@@ -34,6 +34,7 @@ def test_every_record_of_a_partition_lies_beside_its_checkpoint() -> None:
         beside = tag_of(keys.checkpoint_key(partition), 8)
 
         assert tag_of(keys.visitor_key(visitor), 8) == beside
+        assert tag_of(keys.identity_key(visitor), 8) == beside
         assert tag_of(keys.item_key(partition, 77), 8) == beside
         assert tag_of(keys.placement_key(partition, "home"), 8) == beside
 
@@ -42,7 +43,7 @@ def test_values_come_back_in_the_order_of_the_keys() -> None:
     command = ("MGET", keys.GENERATION, *(keys.visitor_key(visitor) for visitor in VISITORS), keys.META)
 
     parts = placed(command, 8)
-    replies = [[b"filling" if b"g:" in key else key[key.index(b"}") + 1 :] for key in p.command[1:]] for p in parts]
+    replies = [[b"filling" if b"y:" in key else key[key.index(b"}") + 1 :] for key in p.command[1:]] for p in parts]
 
     assert len({part.slot for part in parts}) == len(parts) == 9
     assert merged(command, parts, replies) == [b"filling", *command[2:]]
