@@ -42,7 +42,7 @@ async def run_archive(settings: Settings, bus: Bus, stop: asyncio.Event) -> None
     """The archive."""
     from ingest.archive import run_archive as run
 
-    await run(bus, IngestSettings(settings.collector, settings.dedup, settings.archive), settings.archive_dir, stop)
+    await run(bus, IngestSettings(settings.collector, settings.dedup, settings.archive), settings.open_archive(), stop)
 
 
 async def run_learner(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
@@ -54,7 +54,7 @@ async def run_learner(settings: Settings, bus: Bus, stop: asyncio.Event) -> None
         settings.learner,
         stop,
         model_dir=settings.model_dir,
-        archive_dir=settings.archive_dir,
+        archive_dir=settings.open_archive(),
         dedup=settings.dedup,
     )
 
@@ -86,7 +86,7 @@ async def main(name: str, settings: Settings) -> None:
 
 
 async def _open(settings: Settings) -> Bus:
-    bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.archive_dir))
+    bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.open_archive()))
     try:
         await bus.ensure(ALL_TOPICS, partitions=settings.system.partitions)
     except BusError:

@@ -22,7 +22,7 @@ async def rebuild_running(settings: Settings) -> int:
             f"a running system's {resolved_file} is wanted, there is none; start one with `afterclick up --data-dir …`"
         )
     resolved = msgspec.json.decode(resolved_file.read_bytes(), type=Settings)
-    bus = await open_bus(resolved.system.bus, settings=resolved.bus, below=archived_below(resolved.archive_dir))
+    bus = await open_bus(resolved.system.bus, settings=resolved.bus, below=archived_below(resolved.open_archive()))
     store = OnlineStore(resolved.system.store, resolved.store)
     try:
         return await rebuild_online_store(bus, store, resolved.worker, dedup=resolved.dedup)

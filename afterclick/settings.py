@@ -9,6 +9,7 @@ import msgspec
 from afterclick.settings_file import read_sections
 from api.settings import ApiSettings
 from feature_store.settings import StoreSettings, WorkerSettings
+from ingest.archive_place import ArchivePlace, open_place
 from ingest.bus.settings import BusSettings
 from ingest.settings import ArchiveSettings, CollectorSettings, DedupSettings
 from recommender.settings import LearnerSettings, RecommenderSettings
@@ -58,8 +59,16 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def archive_dir(self) -> Path:
-        """The Parquet archive of `events`."""
+        """The Parquet archive of `events`, when it lies in a folder of its own making."""
         return self.data_dir / "archive" / "events"
+
+    def open_archive(self) -> ArchivePlace:
+        """Where the archive of `events` lies.
+
+        Raises:
+            ArchiveError: `[archive] url` or its options are of no kind that is known.
+        """
+        return open_place(self.archive.url or self.archive_dir, self.archive.options)
 
     @property
     def model_dir(self) -> Path:

@@ -1,16 +1,19 @@
-"""Write every event to Parquet once: aside, synced, renamed, and only then acknowledged."""
+"""Write every event to Parquet once: put whole into place, and only then acknowledged."""
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from ingest.archive_files import archived_positions, aside_folder, claim_log, file_path, put_in_place, sole_writer
-from ingest.archive_rows import ArchivedEvent, rows_of
+from ingest.archive_chain import ArchiveChain
+from ingest.archive_compaction import Compactor
+from ingest.archive_files import claim_log
+from ingest.archive_place import ArchivePlace, place_of
+from ingest.archive_rows import ArchivedEvent
 from ingest.bus.contract import Bus, Position
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import ArchiveError, BusUnavailableError, LogMismatchError
@@ -35,24 +38,35 @@ _LAG_SECONDS = Gauge(
 _log = structlog.get_logger()
 
 
-async def run_archive(bus: Bus, settings: Settings, root: Path, stop: asyncio.Event, *, consumer: str = "") -> None:
-    """Archive the topic `events` under `root` until `stop`; then write what is held, and return.
+async def run_archive(
+    bus: Bus,
+    settings: Settings,
+    root: Path | ArchivePlace,
+    stop: asyncio.Event,
+    *,
+    consumer: str = "",
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> None:
+    """Archive the topic `events` in `root` until `stop`; then write what is held, and return.
 
-    Killed at any instant, the next start goes on after the highest position named in the folder.
+    Killed at any instant, the next start goes on after the last position in the archive.
 
     Raises:
-        ArchiveError: the folder cannot be written, or another process writes there; nothing was acknowledged.
-        LogMismatchError: the folder is of another log than the bus holds.
+        ArchiveError: the place cannot be written, or another process writes there; nothing was acknowledged.
+        LogMismatchError: the place is of another log than the bus holds.
     """
-    async with sole_writer(root, wait_ms=settings.archive.lock_wait_ms):
+    place = place_of(root)
+    async with place.writing(wait_ms=settings.archive.lock_wait_ms):
         log_id = await bus.log_id(EVENTS)
-        claim_log(root, topic=EVENTS.name, log_id=log_id)
+        await asyncio.to_thread(claim_log, place, topic=EVENTS.name, log_id=log_id)
         subscription = await subscribe_deduplicated(
             bus, EVENTS, SUBSCRIPTION, settings=settings.dedup, consumer=consumer
         )
-        archive = _Archive(root, log_id, subscription)
+        chain = ArchiveChain(place, keep_small_ms=settings.archive.keep_small_ms)
+        archive = _Archive(place, log_id, subscription, chain)
+        compactor = Compactor(place, settings.archive)
         try:
-            await _follow(archive, subscription, settings, stop)
+            await _follow(archive, compactor, subscription, settings, stop, now_ms)
             await archive.flush()
         finally:
             await subscription.close()
@@ -69,9 +83,15 @@ def runs_by_hour(held: list[Deduplicated]) -> Iterator[list[Deduplicated]]:
 
 
 async def _follow(
-    archive: "_Archive", subscription: DeduplicatedSubscription, settings: Settings, stop: asyncio.Event
+    archive: "_Archive",
+    compactor: Compactor,
+    subscription: DeduplicatedSubscription,
+    settings: Settings,
+    stop: asyncio.Event,
+    now_ms: Callable[[], int],
 ) -> None:
     wait_ms = min(_WAIT_MS, settings.archive.flush_ms)
+    compacted_s = 0.0
     while not stop.is_set():
         try:
             deliveries = await subscription.receive(wait_ms=wait_ms, entries_max=settings.archive.flush_entries)
@@ -83,16 +103,22 @@ async def _follow(
             archive.hold(delivery)
         if archive.entries_held >= settings.archive.flush_entries or archive.held_ms >= settings.archive.flush_ms:
             await archive.flush()
+        if time.monotonic() - compacted_s >= settings.archive.compact_every_ms / 1000:
+            await asyncio.to_thread(compactor.turn, now_ms=now_ms())
+            compacted_s = time.monotonic()
 
 
 class _Archive:
     """What is held in memory, and what is in place."""
 
-    def __init__(self, root: Path, log_id: int, subscription: DeduplicatedSubscription) -> None:
-        self._root = root
+    def __init__(
+        self, place: ArchivePlace, log_id: int, subscription: DeduplicatedSubscription, chain: ArchiveChain
+    ) -> None:
+        self._place = place
         self._log_id = log_id
         self._subscription = subscription
-        self._in_place = archived_positions(root)
+        self._chain = chain
+        self._epochs: dict[int, int] = {}
         self._held: dict[int, list[Deduplicated]] = {}
         self._held_since_s: float | None = None
         self.entries_held = 0
@@ -110,9 +136,13 @@ class _Archive:
         """
         if found.delivery.log_id != self._log_id:
             raise LogMismatchError(
-                f"the archive in {self._root} is of log {self._log_id:016x}, the bus now delivers from log "
-                f"{found.delivery.log_id:016x}; move the archive's folder away, or start with another --data-dir"
+                f"the archive in {self._place.address} is of log {self._log_id:016x}, the bus now delivers from log "
+                f"{found.delivery.log_id:016x}; move the archive away, or start with another --data-dir"
             )
+        if self._epochs.get(found.delivery.partition) != found.delivery.epoch:
+            # Another archive may have had the partition meanwhile.
+            self._epochs[found.delivery.partition] = found.delivery.epoch
+            self._chain.forget()
         self._held.setdefault(found.delivery.partition, []).append(found)
         self.entries_held += len(found.delivery.entries)
         if self._held_since_s is None:
@@ -140,27 +170,18 @@ class _Archive:
         _LAG_SECONDS.set(time.time() - last.delivery.accepted_at_ms / 1000)
 
     def _write(self, partition: int, run: list[Deduplicated]) -> None:
-        done = self._in_place.get(partition)
-        rows = list(_rows_after(run, done))
-        if not rows:
-            return
-        # The name covers what was dropped at the end as a repeat too: it says how far the log was read.
-        first, last = rows[0].position, run[-1].delivery.last
-        path = file_path(self._root, accepted_at_ms=rows[0].accepted_at_ms, partition=partition, first=first, last=last)
-        aside = aside_folder(self._root) / f"{path.stem}.tmp"
-        try:
-            rows_of(rows).write_parquet(aside, compression="zstd", statistics=True)
-            size = aside.stat().st_size
-            put_in_place(aside, path)
-        except OSError as error:
-            raise ArchiveError(
-                f"cannot write {path.name} under {self._root}: {error}; nothing of it was acknowledged. Make room or "
-                "mend the permissions; the archive goes on where it was"
-            ) from error
-        self._in_place[partition] = last
-        _EVENTS.inc(len(rows))
-        _FILES.inc()
-        _BYTES.inc(size)
+        while rows := list(_rows_after(run, self._chain.end(partition))):
+            try:
+                size_bytes = self._chain.append(partition, rows, last=run[-1].delivery.last)
+            except (ArchiveError, OSError) as error:
+                raise ArchiveError(
+                    f"{error}; nothing of it was acknowledged, the archive goes on where it was"
+                ) from error
+            if size_bytes is not None:
+                _EVENTS.inc(len(rows))
+                _FILES.inc()
+                _BYTES.inc(size_bytes)
+                return
 
 
 def _rows_after(run: list[Deduplicated], done: Position | None) -> Iterator[ArchivedEvent]:
@@ -168,4 +189,6 @@ def _rows_after(run: list[Deduplicated], done: Position | None) -> Iterator[Arch
         delivery = found.delivery
         for entry, event in zip(found.entries, found.events, strict=True):
             if done is None or entry.position > done:
+                # What came again after a reconnection, while its first delivery is still held, is one event too.
+                done = entry.position
                 yield ArchivedEvent(delivery.partition, entry.position, delivery.accepted_at_ms, event)

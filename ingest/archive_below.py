@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from ingest.archive_place import ArchivePlace
 from ingest.bus.contract import Below, Delivery, Position, Start
 from ingest.topics import EVENTS, Topic
 
 
-def archived_below(root: Path) -> Below:
+def archived_below(root: Path | ArchivePlace) -> Below:
     """`below(topic, partition, start, end)`: what the archive in `root` holds from `start` to before `end`.
 
     Topics without an archive give nothing.

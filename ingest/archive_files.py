@@ -1,50 +1,88 @@
-"""Where the archive's files lie, what their names say, and who may write there.
+"""What the archive's files are called, and which of them count.
 
-The archive's folder (`root`, `<data-dir>/archive/events`) holds `date=…/hour=…/*.parquet` and, beside them, its own
-`_log.json`, `_lock` and `_aside/`.
+The archive's root (`<data-dir>/archive/events`, or a URL) holds
+
+    date=…/hour=…/p<partition>-<first position>.parquet           the lake: large files, there for good
+    _recent/date=…/hour=…/p<partition>-<first position>.parquet   small files, not in the lake yet or just gone there
+    _log.json                                                     of which log all this is
+
+A file holds one partition's events from its first position on, all accepted in one hour. Its name tells only where it
+begins: whoever goes on from the same place makes the same name, and a place gives a name once. The files of a partition
+are thus one chain, whoever wrote them, and no event is in two of them. `docs/archive.md` has the protocol.
 """
 
-import asyncio
-import fcntl
-import os
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import groupby
+from pathlib import PurePosixPath
 
 import msgspec
 
+from ingest.archive_place import ArchivePlace, StoredFile
 from ingest.bus.contract import Position
 from ingest.errors import ArchiveError, LogMismatchError
 
-_LOCK_POLL_S = 0.05
+RECENT = "_recent"
+_LAKE_BEGINS = "date="
+_LOG_NOTE = "_log.json"
 
 
 class ArchiveFile(msgspec.Struct, frozen=True, order=True):
-    """One Parquet file: all entries of one partition from `first` to `last`, both inclusive."""
+    """One Parquet file: entries of one partition from `first` on."""
 
     partition: int
     first: Position
-    last: Position
-    path: Path
+    name: str
+    size_bytes: int
+    since_ms: int
+
+    @property
+    def recent(self) -> bool:
+        """Is it one of the small ones?"""
+        return self.name.startswith(RECENT)
+
+    @property
+    def hour_folder(self) -> str:
+        """`date=…/hour=…`, of the lake."""
+        return PurePosixPath(self.name.removeprefix(f"{RECENT}/")).parent.as_posix()
 
     @classmethod
-    def parse(cls, path: Path) -> "ArchiveFile":
-        """Read a name made by `file_path`.
+    def parse(cls, stored: StoredFile) -> "ArchiveFile":
+        """Read a name made by `file_name`.
 
         Raises:
             ArchiveError: it is no such name.
         """
         try:
-            partition, *parts = path.stem.split("-")
-            first, last = Position.parse("-".join(parts[:3])), Position.parse("-".join(parts[3:]))
-            return cls(int(partition.removeprefix("p")), first, last, path)
+            # Files of an earlier release say in their names where they end, too.
+            partition, *position = PurePosixPath(stored.name).stem.split("-")[:4]
+            first = Position.parse("-".join(position))
+            return cls(int(partition.removeprefix("p")), first, *stored)
         except ValueError as error:
             raise ArchiveError(
-                f"{path} is named like no file of the archive (p<partition>-<first position>-<last position>.parquet); "
-                "move it out of the archive's folder"
+                f"{stored.name} is named like no file of the archive (p<partition>-<first position>.parquet); "
+                "move it out of the archive"
             ) from error
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The files in place, each part in order of partition and position.
+
+    `covered`: small files whose events are in the lake; they only wait to be taken away.
+    """
+
+    lake: list[ArchiveFile]
+    recent: list[ArchiveFile]
+    covered: list[ArchiveFile]
+
+    @property
+    def files(self) -> list[ArchiveFile]:
+        """Every event once, in order of partition and position."""
+        return sorted([*self.lake, *self.recent])
+
+
+LastOf = Callable[[ArchivePlace, ArchiveFile], Position]
+"""The last position in a file."""
 
 
 class LogNote(msgspec.Struct, frozen=True):
@@ -55,105 +93,80 @@ class LogNote(msgspec.Struct, frozen=True):
     """16 hexadecimal digits."""
 
 
-def file_path(root: Path, *, accepted_at_ms: int, partition: int, first: Position, last: Position) -> Path:
-    """`<root>/date=…/hour=…/p<partition>-<first>-<last>.parquet`, by the hour of acceptance in UTC."""
+def hour_folder(accepted_at_ms: int) -> str:
+    """`date=YYYY-MM-DD/hour=HH` of acceptance, in UTC."""
     hour = datetime.fromtimestamp(accepted_at_ms / 1000, UTC)
-    return root / f"date={hour:%Y-%m-%d}" / f"hour={hour:%H}" / f"p{partition}-{first}-{last}.parquet"
+    return f"date={hour:%Y-%m-%d}/hour={hour:%H}"
 
 
-def aside_folder(root: Path) -> Path:
-    """Where files are written before they are renamed into place; nothing in it counts."""
-    return root / "_aside"
+def file_name(folder: str, partition: int, first: Position) -> str:
+    """`<folder>/p<partition>-<first>.parquet`."""
+    return f"{folder}/p{partition}-{first}.parquet"
 
 
-def archive_files(root: Path, partition: int | None = None) -> list[ArchiveFile]:
-    """Every file in place (of one partition), in order of position."""
-    name = "p*.parquet" if partition is None else f"p{partition}-*.parquet"
-    return sorted(ArchiveFile.parse(path) for path in root.glob(f"date=*/hour=*/{name}"))
+def list_archive(place: ArchivePlace, last_of: LastOf, partition: int | None = None, *, after: str = "") -> Listing:
+    """What is in place (of one partition).
+
+    The small files are listed first: one that is taken away meanwhile is then surely found in the lake.
+
+    Args:
+        place: where the archive lies.
+        last_of: asked for at most one file of each partition.
+        partition: only this one.
+        after: leave out what lies in the lake before this name, as far as it covers no small file.
+    """
+    recent = _parsed(place.files(RECENT), partition)
+    after = min([after, *(f"{file.hour_folder}/" for file in recent)]) if after else ""
+    lake = _parsed(place.files(after=max(after, _LAKE_BEGINS)), partition)
+    covered = [file for found in _by_partition(recent) for file in _covered(place, found, lake, last_of)]
+    names = {file.name for file in covered}
+    return Listing(lake, [file for file in recent if file.name not in names], covered)
 
 
-def archived_positions(root: Path) -> dict[int, Position]:
-    """By partition, the position up to which everything is in the archive."""
-    return {file.partition: file.last for file in archive_files(root)}
+def _parsed(stored: Iterable[StoredFile], partition: int | None) -> list[ArchiveFile]:
+    files = (ArchiveFile.parse(found) for found in stored if found.name.endswith(".parquet"))
+    return sorted(file for file in files if partition is None or file.partition == partition)
 
 
-def log_id_of(root: Path) -> int | None:
+def _by_partition(files: list[ArchiveFile]) -> list[list[ArchiveFile]]:
+    return [list(group) for _, group in groupby(files, key=lambda file: file.partition)]
+
+
+def _covered(
+    place: ArchivePlace, recent: list[ArchiveFile], lake: list[ArchiveFile], last_of: LastOf
+) -> list[ArchiveFile]:
+    """Of one partition's small files those that the lake reaches past."""
+    partition = recent[0].partition
+    newest = max((file for file in lake if file.partition == partition), default=None)
+    if newest is None:
+        return []
+    covered = [file for file in recent if file.first <= newest.first]
+    if len(covered) < len(recent):
+        last = last_of(place, newest)
+        covered += [file for file in recent[len(covered) :] if file.first <= last]
+    return covered
+
+
+def log_id_of(place: ArchivePlace) -> int | None:
     """The log the archive is of, or None before its first start."""
-    try:
-        return int(msgspec.json.decode((root / "_log.json").read_bytes(), type=LogNote).log_id, 16)
-    except FileNotFoundError:
-        return None
+    noted = place.read(_LOG_NOTE)
+    return None if noted is None else int(msgspec.json.decode(noted, type=LogNote).log_id, 16)
 
 
-def claim_log(root: Path, *, topic: str, log_id: int) -> None:
+def claim_log(place: ArchivePlace, *, topic: str, log_id: int) -> None:
     """Note the log at the first start; refuse another one later.
 
     Raises:
-        LogMismatchError: the folder holds another log.
+        LogMismatchError: the place holds another log.
     """
-    known = log_id_of(root)
+    known = log_id_of(place)
     if known is None:
-        aside = aside_folder(root) / "_log.json"
+        aside = place.aside(_LOG_NOTE)
         aside.write_bytes(msgspec.json.encode(LogNote(topic, f"{log_id:016x}")))
-        put_in_place(aside, root / "_log.json")
-    elif known != log_id:
+        place.put_new(aside, _LOG_NOTE)
+        known = log_id_of(place)
+    if known != log_id:
         raise LogMismatchError(
-            f"the archive in {root} is of log {known:016x} of {topic}, the bus holds log {log_id:016x}: the bus was "
-            "wiped or is another one. Move the archive's folder away, or start with another --data-dir"
+            f"the archive in {place.address} is of log {known or 0:016x} of {topic}, the bus holds log {log_id:016x}: "
+            "the bus was wiped or is another one. Move the archive away, or start with another --data-dir"
         )
-
-
-def put_in_place(aside: Path, path: Path) -> None:
-    """Rename a written file so that it, whole, outlasts a power cut."""
-    with aside.open("rb+") as written:
-        os.fsync(written.fileno())
-    made = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside.replace(path)
-    for folder in {path.parent, *(new.parent for new in made)}:
-        _sync_folder(folder)
-
-
-@asynccontextmanager
-async def sole_writer(root: Path, *, wait_ms: int) -> AsyncIterator[None]:
-    """Keep every other archive process out of the folder; sweep away what a killed one left half-written.
-
-    A paused writer that wakes after another took its partitions over would write the same events under other names.
-    The kernel lets go of the lock when its holder dies, however it dies.
-
-    Raises:
-        ArchiveError: another process held the folder for all of `wait_ms`.
-    """
-    aside_folder(root).mkdir(parents=True, exist_ok=True)
-    deadline_s = time.monotonic() + wait_ms / 1000
-    with (root / "_lock").open("a+") as lock:
-        while not _try_lock(lock.fileno()):
-            if time.monotonic() > deadline_s:
-                lock.seek(0)
-                raise ArchiveError(
-                    f"the archive in {root} is held by another process (pid {lock.read().strip() or 'unknown'}); "
-                    "stop it, or give this one a --data-dir of its own"
-                )
-            await asyncio.sleep(_LOCK_POLL_S)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        for leftover in aside_folder(root).iterdir():
-            leftover.unlink()
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

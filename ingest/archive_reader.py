@@ -1,42 +1,75 @@
 """Read the archive: as a table for training, or as the deliveries it was written from."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import polars as pl
 
-from ingest.archive_files import ArchiveFile, archive_files, log_id_of
+from ingest.archive_files import ArchiveFile, Listing, hour_folder, list_archive, log_id_of
+from ingest.archive_place import ArchivePlace, place_of
 from ingest.archive_rows import SCHEMA, ArchivedEvent, events_of
 from ingest.bus.contract import Delivery, Entry, Position, Start
+from ingest.errors import ArchiveError
 from ingest.events import encode_event
 from ingest.topics import EVENTS
 
 _HIVE_SCHEMA = {"date": pl.String, "hour": pl.String}
+_MISSES_MAX = 3
 
 
-def scan_archive(root: Path) -> pl.LazyFrame:
+def scan_archive(root: Path | ArchivePlace) -> pl.LazyFrame:
     """Every archived event, each once; columns of `archive_rows.SCHEMA` and `date`, `hour` of acceptance (UTC, text).
 
-    `root` is the archive's folder. Files come in order of partition and position; an empty archive gives no rows.
+    Files come in order of partition and position; an empty archive gives no rows. Collect it within
+    `archive.keep_small_ms` (ten minutes): by then small files that are in the lake are taken away.
+
+    Raises:
+        ArchiveError: the place cannot be read.
     """
-    files = [file.path for file in archive_files(root)]
+    place = place_of(root)
+    return scan_files(place, list_place(place).files, hive=True)
+
+
+def scan_files(place: ArchivePlace, files: Sequence[ArchiveFile], *, hive: bool = False) -> pl.LazyFrame:
+    """The rows of some files, in their order; with `hive` the columns `date` and `hour` too."""
+    schema = {**SCHEMA, **_HIVE_SCHEMA} if hive else SCHEMA
     if not files:
-        return pl.LazyFrame(schema={**SCHEMA, **_HIVE_SCHEMA})
+        return pl.LazyFrame(schema=schema)
     # An older file lacks the columns that were added since, a newer one has more than this reader knows.
     return pl.scan_parquet(
-        files,
+        [place.address_of(file.name) for file in files],
         schema=SCHEMA,
-        hive_schema=_HIVE_SCHEMA,
-        hive_partitioning=True,
+        hive_schema=_HIVE_SCHEMA if hive else None,
+        hive_partitioning=hive,
+        glob=False,
         missing_columns="insert",
         extra_columns="ignore",
+        storage_options=place.storage_options,
     )
 
 
+def list_place(place: ArchivePlace, partition: int | None = None, *, after: str = "") -> Listing:
+    """As `archive_files.list_archive`."""
+    return list_archive(place, last_position, partition, after=after)
+
+
+def last_position(place: ArchivePlace, file: ArchiveFile) -> Position:
+    """The last position in a file; reads that column alone."""
+    last: str = scan_files(place, [file]).select(pl.col("position").max()).collect().item()
+    return Position.parse(last)
+
+
+def archived_positions(root: Path | ArchivePlace) -> dict[int, Position]:
+    """By partition, the position up to which everything is in the archive."""
+    place = place_of(root)
+    newest = {file.partition: file for file in list_place(place).files}
+    return {partition: last_position(place, file) for partition, file in newest.items()}
+
+
 async def read_archived(
-    root: Path, partition: int, *, start: Start = "earliest", end: Position | None = None
+    root: Path | ArchivePlace, partition: int, *, start: Start = "earliest", end: Position | None = None
 ) -> AsyncIterator[Delivery]:
     """One partition's archived events as deliveries, packed as they were.
 
@@ -44,38 +77,61 @@ async def read_archived(
     files that came while reading included.
 
     Args:
+        root: the archive's folder or place.
+        partition: of `events`.
         start: as `Bus.read`: an end, after a position, or at a time of acceptance.
         end: stop before this position.
+
+    Raises:
+        ArchiveError: the place cannot be read.
     """
-    log_id = log_id_of(root)
+    place = place_of(root)
+    log_id = await asyncio.to_thread(log_id_of, place)
     if log_id is None or start == "latest":
         return
     after = start if isinstance(start, Position) else None
     from_ms = start if isinstance(start, int) else 0
-    while files := _files_between(root, partition, after, end):
+    read: set[str] = set()
+    misses = 0
+    while files := await asyncio.to_thread(_files_between, place, partition, after, end, from_ms, read):
         for file in files:
-            rows = await asyncio.to_thread(_rows_between, file, after, end, from_ms)
-            after = file.last
+            try:
+                rows = await asyncio.to_thread(_rows_between, place, file, after, end, from_ms)
+            except FileNotFoundError as error:
+                # It went into the lake since we listed, and we were slow: list again, and go on from where we are.
+                misses += 1
+                if misses > _MISSES_MAX:
+                    raise ArchiveError(f"{place.address_of(file.name)} was listed and is not there") from error
+                break
+            read.add(file.name)
             for delivery in _deliveries(rows, log_id):
                 yield delivery
+                after = delivery.last
 
 
-def _files_between(root: Path, partition: int, after: Position | None, end: Position | None) -> list[ArchiveFile]:
-    return [
+def _files_between(
+    place: ArchivePlace, partition: int, after: Position | None, end: Position | None, from_ms: int, read: set[str]
+) -> list[ArchiveFile]:
+    """What is left to read: of the files that begin at or before `after`, only the last can hold more."""
+    oldest = hour_folder(from_ms) if from_ms else ""
+    files = [
         file
-        for file in archive_files(root, partition)
-        if (after is None or file.last > after) and (end is None or file.first < end)
+        for file in list_place(place, partition, after=oldest).files
+        if file.hour_folder >= oldest and (end is None or file.first < end)
     ]
+    begun = [file for file in files if after is not None and file.first <= after]
+    return [file for file in [*begun[-1:], *files[len(begun) :]] if file.name not in read]
 
 
-def _rows_between(file: ArchiveFile, after: Position | None, end: Position | None, from_ms: int) -> pl.DataFrame:
+def _rows_between(
+    place: ArchivePlace, file: ArchiveFile, after: Position | None, end: Position | None, from_ms: int
+) -> pl.DataFrame:
     wanted = pl.col("accepted_at_ms") >= from_ms
-    if after is not None and after >= file.first:
+    if after is not None:
         wanted &= pl.col("position") > str(after)
-    if end is not None and end <= file.last:
+    if end is not None:
         wanted &= pl.col("position") < str(end)
-    scan = pl.scan_parquet(file.path, schema=SCHEMA, missing_columns="insert", extra_columns="ignore")
-    return scan.filter(wanted).collect()
+    return scan_files(place, [file]).filter(wanted).collect()
 
 
 def _deliveries(rows: pl.DataFrame, log_id: int) -> Iterator[Delivery]:

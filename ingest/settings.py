@@ -40,13 +40,25 @@ class DedupSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArchiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When the archive writes."""
+    """Where the archive lies, and when it writes."""
 
+    url: str = ""
+    """A folder, or `s3://bucket/prefix`, `gs://…`, `az://…`; "": `archive/events` in the data folder."""
+    options: dict[str, str] = {}
+    """Of the object store (`aws_endpoint_url`, `aws_region`, …); keys are better given by the environment."""
     flush_ms: Positive = 5_000
     flush_entries: Positive = 20_000
     """Entries held in memory, repeats included, over all partitions, before they are written: about 1.5 kB each."""
     lock_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """How long a starting archive waits for another one on the same folder to go."""
+    compact_every_ms: Positive = 60_000
+    """How often small files are looked through for what may go into the lake."""
+    compact_wait_ms: Annotated[int, msgspec.Meta(ge=0)] = 3_600_000
+    """How long an event may lie in a small file, at most; those of an hour that is over go sooner."""
+    compact_bytes: Positive = 32 * 1_048_576
+    """Small files of one partition and hour that come to this much go into the lake at once; bounds a merge."""
+    keep_small_ms: Positive = 600_000
+    """How long small files stay after the lake has their events: for readers that had listed them."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from ingest.archive_place import ArchivePlace
 from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError
@@ -56,7 +57,7 @@ async def run_learner(
     stop: asyncio.Event,
     *,
     model_dir: Path,
-    archive_dir: Path,
+    archive_dir: Path | ArchivePlace,
     dedup: DedupSettings | None = None,
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> None:
@@ -197,7 +198,7 @@ async def _learn_past(
     state: LearnerState,
     bus: Bus,
     snapshot: Snapshot | None,
-    archive_dir: Path,
+    archive_dir: Path | ArchivePlace,
     dedup: DedupSettings,
     logs: Logs,
     stop: asyncio.Event,

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from ingest.archive_files import log_id_of
+from ingest.archive_place import ArchivePlace, place_of
 from ingest.archive_reader import read_archived
 from ingest.bus.contract import Bus, Delivery
 from ingest.dedup import Deduplicated, read_deduplicated
@@ -24,9 +25,11 @@ _FLUSH_EVENTS = 2_000
 _log = structlog.get_logger(__name__)
 
 
-async def learn_archive(state: LearnerState, root: Path, *, partitions: int, log_id: int, stop: asyncio.Event) -> None:
+async def learn_archive(
+    state: LearnerState, root: Path | ArchivePlace, *, partitions: int, log_id: int, stop: asyncio.Event
+) -> None:
     """Take the whole archive in; positions count when it is the archive of this log."""
-    archive_log_id = log_id_of(root)
+    archive_log_id = await asyncio.to_thread(log_id_of, place_of(root))
     if archive_log_id is None:
         return
     readers = [_archived(root, partition) for partition in range(partitions)]
@@ -97,7 +100,7 @@ async def _advance(heads: dict[int, Deduplicated], place: int, reader: AsyncIter
         heads[place] = head
 
 
-async def _archived(root: Path, partition: int) -> AsyncIterator[Deduplicated]:
+async def _archived(root: Path | ArchivePlace, partition: int) -> AsyncIterator[Deduplicated]:
     async for delivery in read_archived(root, partition):
         yield _decoded(delivery)
 

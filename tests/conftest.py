@@ -8,6 +8,7 @@ Fixtures:
     embedded_bus_server: the same with `appendfsync always`, as the embedded bus's.
     pulsar_broker: the session's one Apache Pulsar; `.url`, `.admin_url`, `.kill()`, `.start()`. Leave it running.
     pulsar_bus_url: a namespace of its own on it, as a bus URL.
+    object_storage: the session's one S3-compatible server; `.url`, `.options`.
     broker: `Broker` of each adapter in turn (parameters "embedded", "pulsar"): `.url`, `.kill()`, `.restart()`.
     bus_url: its URL.
     bus: an open `Bus` on it, with the short deadlines of `TEST_BUS_SETTINGS`; no topic is made yet.
@@ -27,6 +28,7 @@ from afterclick.pulsar_server import PulsarServer
 from afterclick.valkey_server import ValkeyServer
 from ingest.bus import Bus, open_bus
 from ingest.bus.settings import BusSettings
+from tests.object_storage import ObjectStorage
 
 TEST_BUS_SETTINGS = BusSettings(send_deadline_ms=3_000, lease_ms=1_500)
 
@@ -85,6 +87,15 @@ def pulsar_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulsarSe
     server.start()
     yield server
     # Nothing in it is kept: no need to wait for an orderly end.
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def object_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStorage]:
+    """The session's S3."""
+    server = ObjectStorage(tmp_path_factory.mktemp("object-storage"))
+    server.start()
+    yield server
     server.kill()
 
 

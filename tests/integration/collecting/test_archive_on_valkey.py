@@ -1,22 +1,30 @@
-"""The archive holds every event of the log once, however its process ends."""
+"""The archive holds every event of the log once, in a folder and in object storage, however its process ends."""
 
 import asyncio
+import json
 import random
+import secrets
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import msgspec
 import polars as pl
 import pytest
+from obstore.fsspec import FsspecStore
 
 from afterclick.valkey_server import ValkeyServer, free_port
 from ingest.archive import run_archive
 from ingest.archive_below import archived_below
-from ingest.archive_files import archive_files, archived_positions, aside_folder, sole_writer
-from ingest.archive_reader import read_archived, scan_archive
+from ingest.archive_compaction import Compactor
+from ingest.archive_folder import FolderPlace
+from ingest.archive_place import ArchivePlace, open_place
+from ingest.archive_reader import archived_positions, list_place, read_archived, scan_archive
 from ingest.bus.contract import Delivery, Record
 from ingest.bus.embedded import EmbeddedBus
 from ingest.dedup import read_deduplicated
@@ -24,9 +32,11 @@ from ingest.errors import ArchiveError, LogMismatchError
 from ingest.events import Event, Item, decode_event, encode_event
 from ingest.settings import ArchiveSettings, DedupSettings, Settings
 from ingest.topics import EVENTS
+from tests.object_storage import ObjectStorage
 
 SETTINGS = Settings(archive=ArchiveSettings(flush_ms=50, lock_wait_ms=0))
 START_MS = 1_784_000_000_000
+DAY_MS = 86_400_000
 
 
 def record(number: int) -> Record:
@@ -53,8 +63,26 @@ async def publish_until(bus: EmbeddedBus, enough: asyncio.Event) -> int:
     return number
 
 
-def archived_ids(root: Path) -> list[str]:
-    return sorted(scan_archive(root).select("message_id").collect()["message_id"].to_list())
+def archived_ids(place: ArchivePlace) -> list[str]:
+    """Read as anybody would; a file that went into the lake and was taken away meanwhile is asked for anew."""
+    while True:
+        try:
+            return sorted(scan_archive(place).select("message_id").collect()["message_id"].to_list())
+        except FileNotFoundError:
+            continue
+
+
+def duckdb_ids(place: ArchivePlace, *globs: str) -> list[str]:
+    """What DuckDB reads of the files as they lie; its own extension for object storage would have to be fetched."""
+    connection = duckdb.connect()
+    if place.storage_options is not None:
+        config: Any = {name: value for name, value in place.storage_options.items() if name != "aws_allow_http"}
+        connection.register_filesystem(FsspecStore("s3", config=config, client_options={"allow_http": True}))
+    found = connection.sql(
+        f"SELECT message_id FROM read_parquet({[place.address_of(glob) for glob in globs]}, hive_partitioning = true, "
+        "union_by_name = true) QUALIFY row_number() OVER (PARTITION BY partition, position) = 1 ORDER BY message_id"
+    )
+    return [message_id for (message_id,) in found.fetchall()]
 
 
 def ids(numbers: range) -> list[str]:
@@ -68,26 +96,33 @@ async def wait_until(condition: Callable[[], bool], *, within_s: float = 60) -> 
         await asyncio.sleep(0.02)
 
 
-async def archive_all(bus: EmbeddedBus, root: Path, count: int) -> None:
+async def archive_all(bus: EmbeddedBus, place: ArchivePlace, count: int) -> None:
     """Run the archive in this process until it holds `count` events."""
     stop = asyncio.Event()
-    running = asyncio.create_task(run_archive(bus, SETTINGS, root, stop))
+    running = asyncio.create_task(run_archive(bus, SETTINGS, place, stop))
     try:
-        await wait_until(lambda: running.done() or len(archived_ids(root)) >= count)
+        await wait_until(lambda: running.done() or len(archived_ids(place)) >= count)
     finally:
         stop.set()
         await running
 
 
 class ArchiveProcess:
-    def __init__(self, url: str, root: Path, *, flush_ms: int = 20) -> None:
+    def __init__(self, url: str, place: ArchivePlace, *, flush_ms: int = 20) -> None:
         script = Path(__file__).with_name("archive_process.py")
-        arguments = [sys.executable, str(script), url, str(root), str(flush_ms)]
+        options = json.dumps(place.storage_options or {})
+        arguments = [sys.executable, str(script), url, place.address, options, str(flush_ms)]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def kill(self) -> None:
         self.process.kill()
         self.process.communicate()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> tuple[int, str]:
         self.process.terminate()
@@ -95,82 +130,195 @@ class ArchiveProcess:
         return self.process.returncode, errors
 
 
+@pytest.fixture(params=["folder", "object-storage"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> ArchivePlace:
+    if request.param == "folder":
+        return FolderPlace(tmp_path / "archive" / "events")
+    storage: ObjectStorage = request.getfixturevalue("object_storage")
+    return open_place(f"{storage.url}/{secrets.token_hex(6)}/events", storage.options)
+
+
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    return tmp_path / "archive" / "events"
+def folder(tmp_path: Path) -> FolderPlace:
+    return FolderPlace(tmp_path / "archive" / "events")
+
+
+async def ids_by_position(bus: EmbeddedBus, place: ArchivePlace) -> list[str]:
+    """As rebuild and learner read."""
+    found: list[str] = []
+    for partition in range(await bus.partitions(EVENTS)):
+        async for delivery in read_archived(place, partition):
+            found += [decode_event(entry.payload or b"").message_id for entry in delivery.entries]
+    return sorted(found)
+
+
+class Watcher:
+    """Reads the archive again and again, as others do, while it is written and compacted."""
+
+    def __init__(self, place: ArchivePlace) -> None:
+        self._place = place
+        self.reads = 0
+        self._seen: set[str] = set()
+
+    async def watch(self, enough: asyncio.Event) -> None:
+        while not enough.is_set():
+            found = await asyncio.to_thread(archived_ids, self._place)
+            assert len(found) == len(set(found)), "an event was seen twice"
+            assert self._seen <= set(found), "an event that was there was not seen"
+            self._seen = set(found)
+            self.reads += 1
+            await asyncio.sleep(0.02)
 
 
 async def test_every_event_is_archived_once_over_kills_at_any_instant(
-    embedded: EmbeddedBus, valkey: ValkeyServer, root: Path
+    embedded: EmbeddedBus, valkey: ValkeyServer, place: ArchivePlace
 ) -> None:
     chance = random.Random(20)
     enough = asyncio.Event()
     publishing = asyncio.create_task(publish_until(embedded, enough))
-    for kill_number in range(4):
-        archive = ArchiveProcess(valkey.url, root)
-        seen = len(archive_files(root))
+    watcher = Watcher(place)
+    watching = asyncio.create_task(watcher.watch(enough))
+    for kill_number in range(20):
+        archive = ArchiveProcess(valkey.url, place)
+        seen = set(place.files())
         try:
-            # One instant may fall into start-up; the others while files are being written.
-            if kill_number > 0:
-                await wait_until(lambda seen=seen: len(archive_files(root)) > seen)
-            await asyncio.sleep(chance.uniform(0, 0.08))
+            # Some instants fall into start-up; the others while files are being written and merged.
+            if kill_number % 5:
+                await wait_until(lambda seen=seen: bool(set(place.files()) - seen))
+            await asyncio.sleep(chance.uniform(0, 0.3))
         finally:
             archive.kill()
     enough.set()
     everything = range(await publishing)
+    await watching
 
-    archive = ArchiveProcess(valkey.url, root)
+    archive = ArchiveProcess(valkey.url, place)
     try:
-        await wait_until(lambda: len(archived_ids(root)) >= len(everything))
+        await wait_until(lambda: len(archived_ids(place)) >= len(everything))
+        await wait_until(lambda: not list_place(place).recent)
     finally:
         code, errors = archive.stop()
 
     assert code == 0, errors
-    assert archived_ids(root) == ids(everything)
-    assert list(aside_folder(root).iterdir()) == []
+    assert archived_ids(place) == ids(everything)
+    lake = pl.scan_parquet(place.address_of("date=*/hour=*/*.parquet"), storage_options=place.storage_options)
+    assert sorted(lake.select("message_id").collect()["message_id"].to_list()) == ids(everything)
+    assert watcher.reads >= 20
 
 
-async def test_the_same_file_posted_twice_is_archived_once(embedded: EmbeddedBus, root: Path) -> None:
+async def test_a_merge_hides_the_small_files_at_once_and_takes_them_away_later(
+    embedded: EmbeddedBus, place: ArchivePlace
+) -> None:
+    for start in range(0, 90, 30):
+        await publish(embedded, range(start, start + 30))
+        await archive_all(embedded, place, start + 30)
+    small = list_place(place).recent
+    tomorrow_ms = time.time_ns() // 1_000_000 + DAY_MS
+    compactor = Compactor(place, ArchiveSettings(keep_small_ms=200))
+    compactor.turn(now_ms=tomorrow_ms)
+
+    merged = list_place(place)
+    assert archived_ids(place) == ids(range(90))
+    assert (merged.recent, merged.covered) == ([], small)
+    assert len(merged.lake) == await embedded.partitions(EVENTS)
+
+    compactor.turn(now_ms=tomorrow_ms)
+    await asyncio.sleep(0.25)
+    compactor.turn(now_ms=tomorrow_ms)
+    assert [file.name for file in place.files("_recent")] == []
+    assert archived_ids(place) == ids(range(90))
+
+    await publish(embedded, range(90, 100))
+    await archive_all(embedded, place, 100)
+    assert archived_ids(place) == ids(range(100))
+    assert await ids_by_position(embedded, place) == ids(range(100))
+
+
+async def test_two_archives_of_one_object_store_write_every_event_once(
+    embedded: EmbeddedBus, valkey: ValkeyServer, object_storage: ObjectStorage
+) -> None:
+    place = open_place(f"{object_storage.url}/{secrets.token_hex(6)}/events", object_storage.options)
+    enough = asyncio.Event()
+    publishing = asyncio.create_task(publish_until(embedded, enough))
+    archives = [ArchiveProcess(valkey.url, place) for _ in range(2)]
+    try:
+        for pause_s in (1.0, 3.0, 1.0, 3.0):
+            await wait_until(lambda: bool(place.files("_recent")))
+            await asyncio.sleep(1.5)
+            # One stands still for longer than its lease, or even than small files stay; what it then does with its old
+            # knowledge must come to nothing.
+            archives[0].pause()
+            await asyncio.sleep(pause_s)
+            archives[0].go_on()
+            archives.reverse()
+        enough.set()
+        everything = range(await publishing)
+        await wait_until(lambda: set(archived_ids(place)) >= set(ids(everything)))
+    finally:
+        ends = [archive.stop() for archive in archives]
+
+    assert [code for code, _ in ends] == [0, 0], ends
+    assert archived_ids(place) == ids(everything)
+
+
+async def test_polars_and_duckdb_read_the_archive_as_it_lies(embedded: EmbeddedBus, place: ArchivePlace) -> None:
+    await publish(embedded, range(60))
+    await archive_all(embedded, place, 60)
+    Compactor(place, ArchiveSettings()).turn(now_ms=time.time_ns() // 1_000_000 + DAY_MS)
+    await publish(embedded, range(60, 80))
+    await archive_all(embedded, place, 80)
+    lake, recent = "date=*/hour=*/*.parquet", "_recent/date=*/hour=*/*.parquet"
+
+    scanned = pl.scan_parquet(
+        place.address_of(lake), hive_partitioning=True, storage_options=place.storage_options
+    ).collect()
+    assert sorted(scanned["message_id"].to_list()) == ids(range(60))
+    assert {"date", "hour"} <= set(scanned.columns)
+    assert duckdb_ids(place, lake) == ids(range(60))
+    assert duckdb_ids(place, lake, recent) == ids(range(80))
+
+
+async def test_the_same_file_posted_twice_is_archived_once(embedded: EmbeddedBus, place: ArchivePlace) -> None:
     await publish(embedded, range(200))
-    await archive_all(embedded, root, 200)
+    await archive_all(embedded, place, 200)
     await publish(embedded, range(200), pack=13)
     await publish(embedded, range(200, 220))
-    await archive_all(embedded, root, 220)
+    await archive_all(embedded, place, 220)
 
-    assert archived_ids(root) == ids(range(220))
+    assert archived_ids(place) == ids(range(220))
 
 
 async def test_what_comes_again_after_the_rename_is_not_written_again(
-    embedded: EmbeddedBus, root: Path, monkeypatch: pytest.MonkeyPatch
+    embedded: EmbeddedBus, place: ArchivePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await publish(embedded, range(50))
-    await archive_all(embedded, root, 50)
-    before = archived_positions(root)
+    await archive_all(embedded, place, 50)
+    before = archived_positions(place)
 
     # A subscription that is new begins at the earliest entry, as one does whose acknowledgements were lost.
     monkeypatch.setattr("ingest.archive.SUBSCRIPTION", "archive-that-forgot")
     await publish(embedded, range(50, 90))
-    await archive_all(embedded, root, 90)
+    await archive_all(embedded, place, 90)
 
-    assert archived_ids(root) == ids(range(90))
-    assert all(archived_positions(root)[partition] >= last for partition, last in before.items())
+    assert archived_ids(place) == ids(range(90))
+    assert all(archived_positions(place)[partition] >= last for partition, last in before.items())
 
 
-async def test_the_archive_gives_back_what_the_bus_gave(embedded: EmbeddedBus, root: Path) -> None:
+async def test_the_archive_gives_back_what_the_bus_gave(embedded: EmbeddedBus, place: ArchivePlace) -> None:
     await publish(embedded, range(120))
-    await archive_all(embedded, root, 120)
+    await archive_all(embedded, place, 120)
 
     for partition in range(await embedded.partitions(EVENTS)):
         from_bus = [d async for d in embedded.read(EVENTS, partition, until_now=True)]
-        from_archive = [d async for d in read_archived(root, partition)]
+        from_archive = [d async for d in read_archived(place, partition)]
         assert [_content(d) for d in from_archive] == [_content(d) for d in from_bus]
 
         middle = from_bus[len(from_bus) // 2]
-        after = [d async for d in read_archived(root, partition, start=middle.last)]
+        after = [d async for d in read_archived(place, partition, start=middle.last)]
         assert [d.last for d in after] == [d.last for d in from_bus if d.last > middle.last]
-        since = [d async for d in read_archived(root, partition, start=middle.accepted_at_ms)]
+        since = [d async for d in read_archived(place, partition, start=middle.accepted_at_ms)]
         assert [d.last for d in since] == [d.last for d in from_bus if d.accepted_at_ms >= middle.accepted_at_ms]
-        below = archived_below(root)(EVENTS, partition, "earliest", middle.entries[0].position)
+        below = archived_below(place)(EVENTS, partition, "earliest", middle.entries[0].position)
         assert [d.last async for d in below] == [d.last for d in from_bus if d.last < middle.entries[0].position]
 
 
@@ -182,11 +330,11 @@ def _content(delivery: Delivery) -> tuple[object, ...]:
     return delivery.partition, delivery.log_id, delivery.accepted_at_ms, entries
 
 
-async def test_a_row_says_all_that_training_asks_for(embedded: EmbeddedBus, root: Path) -> None:
+async def test_a_row_says_all_that_training_asks_for(embedded: EmbeddedBus, place: ArchivePlace) -> None:
     await publish(embedded, range(30))
-    await archive_all(embedded, root, 30)
+    await archive_all(embedded, place, 30)
 
-    row = scan_archive(root).filter(pl.col("message_id") == "message-000005").collect().row(0, named=True)
+    row = scan_archive(place).filter(pl.col("message_id") == "message-000005").collect().row(0, named=True)
 
     assert row["visitor_key"] == (bytes([5]) * 16).hex()
     assert (row["event"], row["time_ms"], row["late"]) == ("view_item", START_MS + 5, False)
@@ -196,68 +344,99 @@ async def test_a_row_says_all_that_training_asks_for(embedded: EmbeddedBus, root
     assert msgspec.json.decode(row["rest"])["cart_id"] == "c5"
 
 
-async def test_an_empty_archive_has_no_rows_and_its_columns(root: Path) -> None:
-    assert scan_archive(root).collect().height == 0
-    assert "visitor_key" in scan_archive(root).collect_schema()
-    assert [d async for d in read_archived(root, 0)] == []
+async def test_an_empty_archive_has_no_rows_and_its_columns(place: ArchivePlace) -> None:
+    assert scan_archive(place).collect().height == 0
+    assert "visitor_key" in scan_archive(place).collect_schema()
+    assert [d async for d in read_archived(place, 0)] == []
 
 
 async def test_an_archive_of_another_log_is_refused_by_name(
-    embedded: EmbeddedBus, valkey: ValkeyServer, root: Path
+    embedded: EmbeddedBus, place: ArchivePlace, tmp_path: Path
 ) -> None:
     await publish(embedded, range(10))
-    await archive_all(embedded, root, 10)
-    other = ValkeyServer(root.parent / "another", free_port(), "always")
+    await archive_all(embedded, place, 10)
+    other = ValkeyServer(tmp_path / "another", free_port(), "always")
     other.start()
     bus = await EmbeddedBus.connect(other.url)
     try:
         await bus.ensure([EVENTS], partitions=4)
         with pytest.raises(LogMismatchError, match=f"{await embedded.log_id(EVENTS):016x}.*--data-dir"):
-            await run_archive(bus, SETTINGS, root, asyncio.Event())
+            await run_archive(bus, SETTINGS, place, asyncio.Event())
     finally:
         await bus.close()
         other.kill()
 
-    assert archived_ids(root) == ids(range(10))
+    assert archived_ids(place) == ids(range(10))
 
 
-async def test_a_second_writer_is_kept_out(embedded: EmbeddedBus, root: Path) -> None:
-    async with sole_writer(root, wait_ms=0):
+async def test_a_second_writer_of_a_folder_is_kept_out(embedded: EmbeddedBus, folder: FolderPlace) -> None:
+    async with folder.writing(wait_ms=0):
         with pytest.raises(ArchiveError, match="another process"):
-            await run_archive(embedded, SETTINGS, root, asyncio.Event())
+            await run_archive(embedded, SETTINGS, folder, asyncio.Event())
 
 
-async def test_half_written_files_are_swept_away(embedded: EmbeddedBus, root: Path) -> None:
-    aside_folder(root).mkdir(parents=True)
-    (aside_folder(root) / "p0-half.tmp").write_bytes(b"PAR1 half of it")
+async def test_half_written_files_are_swept_away(embedded: EmbeddedBus, folder: FolderPlace) -> None:
+    folder.aside("p0-half").parent.mkdir(parents=True)
+    folder.aside("p0-half").write_bytes(b"PAR1 half of it")
     await publish(embedded, range(5))
 
-    await archive_all(embedded, root, 5)
+    await archive_all(embedded, folder, 5)
 
-    assert list(aside_folder(root).iterdir()) == []
-    assert archived_ids(root) == ids(range(5))
+    assert list(folder.aside("p0-half").parent.iterdir()) == []
+    assert archived_ids(folder) == ids(range(5))
 
 
 async def test_a_folder_that_cannot_be_written_is_said_and_nothing_acknowledged(
-    embedded: EmbeddedBus, root: Path
+    embedded: EmbeddedBus, folder: FolderPlace
 ) -> None:
     await publish(embedded, range(5))
-    root.mkdir(parents=True)
-    hour_folder = root / f"date={time.strftime('%Y-%m-%d', time.gmtime())}"
+    hour_folder = folder.root / "_recent" / f"date={time.strftime('%Y-%m-%d', time.gmtime())}"
+    hour_folder.parent.mkdir(parents=True)
     hour_folder.write_text("a file where a folder belongs")
     with pytest.raises(ArchiveError, match="nothing of it was acknowledged"):
-        await asyncio.wait_for(run_archive(embedded, SETTINGS, root, asyncio.Event()), 60)
+        await asyncio.wait_for(run_archive(embedded, SETTINGS, folder, asyncio.Event()), 60)
     hour_folder.unlink()
 
-    await archive_all(embedded, root, 5)
+    await archive_all(embedded, folder, 5)
 
-    assert archived_ids(root) == ids(range(5))
+    assert archived_ids(folder) == ids(range(5))
 
 
-async def test_the_archive_and_every_other_reader_agree_on_what_survives(embedded: EmbeddedBus, root: Path) -> None:
+async def test_an_object_store_that_lets_a_name_be_taken_twice_is_refused(object_storage: ObjectStorage) -> None:
+    place = open_place(f"{object_storage.url}/{secrets.token_hex(6)}", object_storage.options)
+    place.put_new = _overwriting(place)  # type: ignore[method-assign]
+
+    with pytest.raises(ArchiveError, match="does not keep a name"):
+        async with place.writing(wait_ms=0):
+            pass
+
+
+def _overwriting(place: ArchivePlace) -> Callable[[Path, str], bool]:
+    """As s3proxy 2.6.0 and others do."""
+    put_new = place.put_new
+
+    def put(aside: Path, name: str) -> bool:
+        place.delete(name)
+        return put_new(aside, name)
+
+    return put
+
+
+async def test_an_object_store_that_does_not_answer_is_said_in_a_line() -> None:
+    options = {"aws_endpoint_url": f"http://127.0.0.1:{free_port()}", "aws_allow_http": "true", "aws_region": "here"}
+    options |= {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+
+    with pytest.raises(ArchiveError, match=r"cannot list .*can it be reached") as failed:
+        open_place("s3://clicks/events", options).files("_recent")
+    assert "\n" not in str(failed.value)
+
+
+async def test_the_archive_and_every_other_reader_agree_on_what_survives(
+    embedded: EmbeddedBus, place: ArchivePlace
+) -> None:
     for numbers in (range(60), range(30, 90), range(10, 20)):
         await publish(embedded, numbers)
-    await archive_all(embedded, root, 90)
+    await archive_all(embedded, place, 90)
 
     survivors = {
         (partition, str(entry.position))
@@ -265,6 +444,6 @@ async def test_the_archive_and_every_other_reader_agree_on_what_survives(embedde
         async for part in read_deduplicated(embedded, EVENTS, partition, settings=DedupSettings(), until_now=True)
         for entry in part.entries
     }
-    rows = scan_archive(root).select("partition", "position").collect()
+    rows = scan_archive(place).select("partition", "position").collect()
     assert set(rows.rows()) == survivors
     assert rows.height == len(survivors) == 90
