@@ -20,8 +20,8 @@ class ArchiveChain:
 
     Rows that begin right after the end of the chain make the same name whoever writes them, and a name is given once:
     that keeps two writers apart. It holds while the end is known since the partition came to this writer (`forget`)
-    and while names stay taken. Small files do for `keep_small_ms` after the lake has their events; so knowledge half as old
-    is got anew, and a file that took so long to put that its name may have become free is not trusted.
+    and while names stay taken. Small files do for `keep_small_ms` after the lake has their events; so knowledge half as
+    old is got anew, and a file that took so long to put that its name may have become free is not trusted.
     """
 
     def __init__(self, place: ArchivePlace, *, keep_small_ms: int) -> None:

@@ -1,12 +1,11 @@
 """Nothing of an event is lost in Parquet, and a name says what it was made of."""
 
-from pathlib import Path
-
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.archive_files import ArchiveFile, file_path
+from ingest.archive_files import ArchiveFile, file_name, hour_folder
+from ingest.archive_place import StoredFile
 from ingest.archive_rows import ArchivedEvent, events_of, rows_of
 from ingest.bus.contract import Position
 from ingest.events import EVENT_NAMES, Event, Item, decode_event, encode_event
@@ -65,11 +64,16 @@ def test_an_event_of_the_archive_is_one_the_topic_could_hold(row: ArchivedEvent)
     assert decode_event(encode_event(found.event)) == row.event
 
 
-@given(st.integers(0, 4_000_000_000_000), st.integers(0, 999), positions, positions)
-def test_a_name_says_partition_and_range(accepted_at_ms: int, partition: int, first: Position, last: Position) -> None:
-    path = file_path(Path("archive"), accepted_at_ms=accepted_at_ms, partition=partition, first=first, last=last)
+@given(st.integers(0, 4_000_000_000_000), st.integers(0, 999), positions, st.sampled_from(["", "_recent/"]))
+def test_a_name_says_partition_hour_and_where_it_begins(
+    accepted_at_ms: int, partition: int, first: Position, prefix: str
+) -> None:
+    name = file_name(prefix + hour_folder(accepted_at_ms), partition, first)
 
-    assert ArchiveFile.parse(path) == ArchiveFile(partition, first, last, path)
+    file = ArchiveFile.parse(StoredFile(name, 7, 8))
+
+    assert file == ArchiveFile(partition, first, name, 7, 8)
+    assert (file.hour_folder, file.recent) == (hour_folder(accepted_at_ms), bool(prefix))
 
 
 @given(positions, positions)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,11 @@ def archived_ids(place: ArchivePlace) -> list[str]:
 
 
 def duckdb_ids(place: ArchivePlace, *globs: str) -> list[str]:
-    """What DuckDB reads of the files as they lie; its own extension for object storage would have to be fetched."""
+    """What DuckDB reads of the files as they lie."""
     connection = duckdb.connect()
     if place.storage_options is not None:
+        # DuckDB's own extension for object storage would have to be fetched; through fsspec it does not expand a glob.
+        globs = tuple(file.name for glob in globs for file in place.files() if fnmatch(file.name, glob))
         config: Any = {name: value for name, value in place.storage_options.items() if name != "aws_allow_http"}
         connection.register_filesystem(FsspecStore("s3", config=config, client_options={"allow_http": True}))
     found = connection.sql(
