@@ -4,7 +4,6 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from obstore.store import from_url
 from ingest.archive_place import StoredFile
 from ingest.errors import ArchiveError
 
-_RETRIES_S = 30
 _PROBES = "_probes"
 _HTTP_ALLOWED = "aws_allow_http"
 
@@ -36,11 +34,8 @@ class ObjectPlace:
         self._aside_prefix = f"afterclick-{secrets.token_hex(6)}"
         config: Any = {name: value for name, value in options.items() if name != _HTTP_ALLOWED}
         allow_http = options.get(_HTTP_ALLOWED, "false").lower() == "true"
-        retries: Any = {"retry_timeout": timedelta(seconds=_RETRIES_S)}
         try:
-            self._store = from_url(
-                self.address, config=config, client_options={"allow_http": allow_http}, retry_config=retries
-            )
+            self._store = from_url(self.address, config=config, client_options={"allow_http": allow_http})
         except BaseError as error:
             raise ArchiveError(
                 f"cannot use {self.address}: {_brief(error)}; see `url` and `options` in [archive]"
@@ -122,7 +117,7 @@ class ObjectPlace:
 
     def _failed(self, doing: str, name: str, error: Exception) -> ArchiveError:
         return ArchiveError(
-            f"cannot {doing} {name} in {self.address}: {_brief(error)}; is it reachable, with this key?"
+            f"cannot {doing} {name} in {self.address}: {_brief(error)}; can it be reached, with this key?"
         )
 
 
