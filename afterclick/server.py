@@ -10,6 +10,7 @@ from api.keys import load_or_make_keys
 from api.server import listening_socket, serve
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
+from ingest.attribution import Names
 from ingest.bus import Bus
 from ingest.collector import Collector
 from ingest.snippet import snippet_script
@@ -23,7 +24,8 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     """Serve until `stop`, then drain."""
     keys, _ = load_or_make_keys(settings.data_dir)
     store = OnlineStore(settings.system.store, settings.store)
-    collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms)
+    names = Names()
+    collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms, names)
     recommender, catalog = _recommender_and_catalog(settings)
     follower = ModelFollower(bus, recommender, settings.model_dir)
     services = Services(
@@ -37,6 +39,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         keys=keys,
         snippet=snippet_script(),
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
+        names=names,
         checks={"bus": bus.alive},
         required=frozenset({"bus"}),
         background=(follower.run,),

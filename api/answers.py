@@ -24,7 +24,7 @@ log = structlog.get_logger()
 class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One entry of `answers`; no raw visitor id is in it.
 
-    `item_ids`, `scores`: as they were served, best first. `item_id`: the page's own.
+    `item_ids`, `scores`: as they were served, best first. `item_id`: the page's own. `variant`: `experiment/variant`.
     """
 
     recommendation_id: str
@@ -37,6 +37,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     degraded: str | None = None
     model_version: str | None = None
     item_id: str | None = None
+    variant: str | None = None
     took_ms: float = 0.0
 
 

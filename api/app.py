@@ -23,6 +23,7 @@ from api.catalog_table import CatalogTable
 from api.catalog_upsert import CatalogUpsert
 from api.cors import Cors
 from api.dashboard import Dashboard, OpenStore
+from api.decided import Decided
 from api.edge import Edge
 from api.errors import (
     ApiError,
@@ -54,6 +55,7 @@ from api.routes.recommendations import recommendations_route
 from api.routes.snippet import snippet_route
 from api.settings import ApiSettings
 from api.suggestions import Suggestions
+from ingest.attribution import Names
 from ingest.bus.contract import Bus
 from recommender.merchandising import MerchandisingLog
 from recommender.placements import Placements
@@ -98,6 +100,7 @@ class Services:
         required: names of `checks` that must have held once before this process says it is ready.
         background: what else runs beside the requests (following `model`, …).
         snippet: the bytes of `snippet.js`.
+        names: of placements and variants; shared with the collector, which reads the tokens of answers.
         merchandising: the log of what the merchandiser decides, followed beside the requests.
     """
 
@@ -111,6 +114,7 @@ class Services:
     keys: Keys
     snippet: bytes
     merchandising: MerchandisingLog
+    names: Names
     checks: Mapping[str, Check] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     background: Sequence[Background] = ()
@@ -122,7 +126,14 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
     answers = AnswersLog(pending_max=settings.answers_pending_max, flush_ms=settings.answers_flush_ms)
     dashboard = Dashboard(services.open_store, services.catalog, retry_after_s=settings.retry_after_s)
     placements = Placements(settings.placement_table)
-    suggestions = _suggestions(services, settings, answers, placements)
+    decided = Decided(
+        services.merchandising.ledger,
+        secret=services.keys.visitor_secret_bytes,
+        names=services.names,
+        placements=placements,
+    )
+    services.merchandising.tell(decided.changed)
+    suggestions = _suggestions(services, settings, answers, placements, decided)
     routes = _routes(services, settings, suggestions, placements, dashboard, state)
     app = Starlette(
         routes=routes,
@@ -155,7 +166,9 @@ class _State:
         return self.started and not self.draining
 
 
-def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog, placements: Placements) -> Suggestions:
+def _suggestions(
+    services: Services, settings: ApiSettings, answers: AnswersLog, placements: Placements, decided: Decided
+) -> Suggestions:
     guard = StoreGuard(
         services.read_history,
         failing_ms_max=settings.store_failing_ms_max,
@@ -167,6 +180,7 @@ def _suggestions(services: Services, settings: ApiSettings, answers: AnswersLog,
         properties=services.catalog.properties,
         log=answers.add,
         admission=Admission(in_flight_max=settings.in_flight_max, retry_after_s=settings.retry_after_s),
+        decided=decided,
         secret=services.keys.visitor_secret_bytes,
         placements=placements,
         rotation=Rotation(visitors_max=settings.rotation_visitors_max),

@@ -44,9 +44,10 @@ def _paths_of(kind: str, who: dict[str, Any], operation: Operation, ref: Callabl
     name = {"name": "document_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     edits = {"name": "edits", "in": "query", "required": True, "schema": {"type": "integer", "minimum": 1}}
     one = f"/v1/{kind}s/{{document_id}}"
+    listing = {} if kind == "placement" else {"get": operation(f"Every {kind} (secret key)", DocumentList, _READS)}
     return {
         f"/v1/{kind}s": {
-            "get": operation(f"Every {kind} (secret key)", DocumentList, _READS),
+            **listing,
             "post": operation(
                 f"Make or replace a {kind} (secret key)",
                 DocumentView,

@@ -1,7 +1,6 @@
 """One answer to a shop's question: the visitor's record, the ranking, the log, all within the budget."""
 
 import functools
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,13 +10,15 @@ import msgspec
 from api.answers import ServedAnswer
 from api.budget import Admission, Deadline, StoreGuard
 from api.catalog_table import SHOWN_PROPERTIES
+from api.decided import Decided
 from api.metrics import ANSWERS
 from api.question import RecommendationQuery, bad_expression, check_properties, placement_of, request_of
 from ingest.identity import VISITOR_KEY_BYTES, visitor_key
 from recommender.errors import ExpressionError
+from recommender.experiments.running import Assignment
 from recommender.history import EMPTY_HISTORY, History
 from recommender.placements import Placement, Placements
-from recommender.requests import Rank, Ranked, RecommendRequest, Suggestion
+from recommender.requests import Logic, Rank, Ranked, RecommendRequest, Suggestion
 from recommender.rotation import Rotation
 
 Properties = Callable[[str, Sequence[str]], dict[str, Any] | None]
@@ -59,6 +60,7 @@ class Suggestions:
     Args:
         rank: synchronous, without I/O.
         log: takes what was served; never waits.
+        decided: knows the experiments and signs answers.
         secret: keys the hash that the raw visitor id becomes; the raw id goes no further.
         store_ms_max, store_share: how long the store may be waited for, at most and of the time left.
     """
@@ -71,6 +73,7 @@ class Suggestions:
         properties: Properties,
         log: Callable[[ServedAnswer], None],
         admission: Admission,
+        decided: Decided,
         secret: bytes,
         placements: Placements,
         rotation: Rotation,
@@ -82,6 +85,7 @@ class Suggestions:
         self._properties = properties
         self._log = log
         self._admission = admission
+        self._decided = decided
         self._secret = secret
         self._placements = placements
         self._rotation = rotation
@@ -105,12 +109,16 @@ class Suggestions:
             if left_ms <= 0:
                 raise self._admission.refusal("budget_spent", f"a budget of {query.budget_ms} ms spent in the queue")
             key = visitor_key(query.visitor, secret=self._secret)
+            assignment = self._decided.assign(query.placement, key)
+            query = _in_variant(query, assignment)
             within_ms = min(self._store_ms_max, left_ms * self._store_share)
             history, store_answered = await self._guard.history(key, within_ms=within_ms)
             now_ms = time.time_ns() // 1_000_000
             ranked = self._ranked(query, placement, key, history, now_ms, deadline)
         degraded = ranked.degraded if store_answered else "store-unavailable"
-        return self._finish(query, ranked, key, degraded=degraded, now_ms=now_ms, deadline=deadline)
+        return self._finish(
+            query, ranked, key, assignment=assignment, degraded=degraded, now_ms=now_ms, deadline=deadline
+        )
 
     async def warm_up(self) -> None:
         """Connect to the store and walk the ranking once, so that the first visitor does not wait for either."""
@@ -145,6 +153,7 @@ class Suggestions:
         ranked: Ranked,
         key: bytes,
         *,
+        assignment: Assignment | None,
         degraded: str | None,
         now_ms: int,
         deadline: Deadline,
@@ -155,17 +164,26 @@ class Suggestions:
             else ranked.items
         )
         took_ms = round(deadline.took_ms(), 2)
+        item_ids = tuple([item.id for item in items])
         served = ServedAnswer(
-            recommendation_id=secrets.token_urlsafe(16),
+            recommendation_id=self._decided.sign(
+                item_ids,
+                served_ms=now_ms,
+                visitor_key=key,
+                placement=query.placement,
+                assignment=assignment,
+                model_version=ranked.model_version,
+            ),
             visitor_key=key.hex(),
             placement=query.placement,
             time_ms=now_ms,
-            item_ids=tuple([item.id for item in items]),
+            item_ids=item_ids,
             scores=tuple([item.score for item in items]),
             served_by=ranked.served_by,
             degraded=degraded,
             model_version=ranked.model_version,
             item_id=query.item,
+            variant=assignment.label if assignment is not None else None,
             took_ms=took_ms,
         )
         self._log(served)
@@ -177,9 +195,26 @@ class Suggestions:
             ranked.served_by,
             degraded,
             ranked.model_version,
-            None,
+            Experiment(assignment.experiment_id, assignment.variant_name) if assignment is not None else None,
             took_ms,
         )
+
+
+def _in_variant(query: RecommendationQuery, assignment: Assignment | None) -> RecommendationQuery:
+    """The question as the browser's variant has it; in the holdout it is what anybody is shown."""
+    if assignment is None:
+        return query
+    variant = assignment.variant
+    if variant is None:
+        item = (query.item,) if query.item is not None else ()
+        return msgspec.structs.replace(query, logic=Logic.TRENDING, item=None, exclude=(*query.exclude, *item))
+    if variant.logic is None and variant.diversity is None:
+        return query
+    return msgspec.structs.replace(
+        query,
+        logic=query.logic if variant.logic is None else variant.logic,
+        diversity=query.diversity if variant.diversity is None else variant.diversity,
+    )
 
 
 def described(

@@ -38,6 +38,7 @@ from feature_store.online_store import OnlineStore
 from feature_store.settings import WorkerSettings
 from feature_store.visitor_reader import VisitorReader
 from feature_store.worker import run_worker
+from ingest.attribution import Names
 from ingest.bus import open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
@@ -59,7 +60,10 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
     compile_all()
     recommender = Recommender(RecommenderSettings())
     recommender.use(model_of(items, crowd(items, SESSIONS)))
-    collector = Collector(bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000)
+    names = Names()
+    collector = Collector(
+        bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000, names
+    )
     services = Services(
         accept=collector.accept,
         read_history=VisitorReader(OnlineStore(store_url)).history,
@@ -71,6 +75,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         keys=KEYS,
         snippet=b"",
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
+        names=names,
     )
     settings = ApiSettings()
     listener = listening_socket("127.0.0.1", port)

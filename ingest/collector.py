@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 from prometheus_client import Counter
 
+from ingest.attribution import Attributor, Names
 from ingest.bus.contract import Bus, Published, Record
 from ingest.errors import BusError, BusFullError, EventRejectedError, RequestRefusedError
 from ingest.events import encode_event
 from ingest.group_commit import GroupCommit, OverloadedError
+from ingest.recommendation_token import TokenCodec
 from ingest.rejections import explain_decoding, message_id_of, rejected_record
 from ingest.settings import CollectorSettings
 from ingest.topics import EVENTS, EVENTS_REJECTED, Topic
@@ -38,12 +40,21 @@ class Collector:
     Args:
         secret: 16 to 64 bytes, keys the hash that raw visitor ids become. They go no further than this class.
         clock: Unix milliseconds; stamps what is rejected.
+        names: of placements and variants that a `recommendation_id` may speak of.
     """
 
-    def __init__(self, bus: Bus, settings: CollectorSettings, secret: bytes, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        settings: CollectorSettings,
+        secret: bytes,
+        clock: Callable[[], int],
+        names: Names | None = None,
+    ) -> None:
         self._settings = settings
         self._secret = secret
         self._clock = clock
+        self._attributor = Attributor(TokenCodec(secret), names if names is not None else Names())
         self._events = self._committer(bus, EVENTS)
         self._rejected = self._committer(bus, EVENTS_REJECTED)
 
@@ -57,7 +68,9 @@ class Collector:
         """
         try:
             batch = split_body(body, content_type=content_type, settings=self._settings)
-            given = Circumstances(received_at_ms, privileged, batch.sent_at, self._secret, self._settings)
+            given = Circumstances(
+                received_at_ms, privileged, batch.sent_at, self._secret, self._settings, self._attributor
+            )
             judged = _Judged()
             for raw in batch.events:
                 self._judge(raw, given, judged)

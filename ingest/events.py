@@ -124,6 +124,23 @@ class SentEvent(msgspec.Struct, frozen=True, gc=False):
     consent: Literal["none", "session", "full"] | None = None
 
 
+class Attribution(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What an answer was that an event's items came from; read from its signed `recommendation_id` by the collector.
+
+    Attributes:
+        variant: `experiment/variant`, empty outside experiments.
+        rules: version of the rule set. `model_ms`: when its model was made; 0 without one.
+        foreign: places in `items` of those that were not in the answer and so do not count.
+    """
+
+    placement: str
+    served_ms: TimeMs
+    variant: str = ""
+    rules: int = 0
+    model_ms: TimeMs = 0
+    foreign: tuple[int, ...] = ()
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One accepted event, as it lies on the topic `events`; no raw visitor id is in it.
 
@@ -136,6 +153,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         client_time_ms: the raw client time, kept for audit.
         late: older than the allowed lateness when it came (history sent with the secret key): it feeds archive and
             learner and moves no live window. Decided once, by the collector, so that every replay agrees.
+        attribution: what the items count for; None without a `recommendation_id` that counts. Decided once, too.
     """
 
     message_id: str
@@ -157,6 +175,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     placement: str | None = None
     consent: str | None = None
     late: bool = False
+    attribution: Attribution | None = None
     schema_version: int = SCHEMA_VERSION
 
 

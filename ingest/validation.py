@@ -4,23 +4,26 @@ from datetime import datetime
 
 import msgspec
 
+from ingest.attribution import Attributor
 from ingest.clock_skew import event_time_ms
 from ingest.errors import EventRejectedError
 from ingest.event_names import closest_name
-from ingest.events import EVENT_NAMES, NEEDS_ITEMS, Event, SentEvent, canonical_name
+from ingest.events import EVENT_NAMES, NEEDS_ITEMS, Attribution, Event, SentEvent, canonical_name
 from ingest.identity import visitor_key
 from ingest.settings import CollectorSettings
 from ingest.wire import mend_text
 
 
 class Circumstances(msgspec.Struct, frozen=True, gc=False):
-    """What holds for every event of one request. `privileged`: it came with the secret key."""
+    """What holds for every event of one request. `privileged`: it came with the secret key; without an `attributor` no
+    `recommendation_id` counts."""
 
     received_at_ms: int
     privileged: bool
     sent_at: int | datetime | None
     secret: bytes
     settings: CollectorSettings
+    attributor: Attributor | None = None
 
 
 def decode_sent(raw: bytes | msgspec.Raw, *, bytes_max: int) -> SentEvent:
@@ -77,10 +80,11 @@ def accept_event(sent: SentEvent, given: Circumstances) -> Event:
         future_ms_max=given.settings.future_ms_max,
     )
     secret = given.secret
+    key = visitor_key(visitor, secret=secret)
     return Event(
         message_id=sent.message_id,
         event=name,
-        visitor_key=visitor_key(visitor, secret=secret).hex(),
+        visitor_key=key.hex(),
         time_ms=time_ms,
         received_at_ms=given.received_at_ms,
         items=sent.items,
@@ -96,6 +100,7 @@ def accept_event(sent: SentEvent, given: Circumstances) -> Event:
         placement=sent.placement,
         consent=sent.consent,
         late=_is_late(time_ms, given),
+        attribution=_attribution(sent, key, time_ms, given),
     )
 
 
@@ -115,6 +120,12 @@ def users_copy(event: Event) -> Event | None:
 
 
 _decoder = msgspec.json.Decoder(SentEvent)
+
+
+def _attribution(sent: SentEvent, key: bytes, time_ms: int, given: Circumstances) -> Attribution | None:
+    if sent.recommendation_id is None or given.attributor is None or not sent.items:
+        return None
+    return given.attributor.attribute(sent.recommendation_id, sent.items, visitor_key=key, time_ms=time_ms)
 
 
 def _is_late(time_ms: int, given: Circumstances) -> bool:

@@ -1,7 +1,6 @@
 """Follow `events`, learn from each, tell the replicas, write the state down, and refit in the background."""
 
 import asyncio
-import calendar
 import contextlib
 import fcntl
 import time
@@ -27,6 +26,7 @@ from recommender.learner_state import LearnerState
 from recommender.learner_teaching import FactorDeltas, publish_learnt
 from recommender.model_log import encode_delta
 from recommender.model_publisher import ModelPublisher
+from recommender.model_version import version_at
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot, newest_snapshot
 from recommender.tuned_parameters import tuned_or_none
@@ -86,14 +86,6 @@ async def run_learner(
             await learner.run(stop)
         finally:
             await subscription.close()
-
-
-def version_at(now_ms: int, *, after: str | None) -> str:
-    """A version made now: names sort by time, and after the version that was, whatever the clock did."""
-    if after is not None:
-        now_ms = max(now_ms, _time_of(after) + 1)
-    seconds, ms = divmod(now_ms, 1000)
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds)) + f".{ms:03d}Z"
 
 
 class _Learner:
@@ -228,13 +220,6 @@ def _snapshot_of_this_log(model_dir: Path, logs: Logs) -> Snapshot | None:
         )
         return None
     return snapshot
-
-
-def _time_of(version: str) -> int:
-    try:
-        return calendar.timegm(time.strptime(version[:15], "%Y%m%dT%H%M%S")) * 1000 + int(version[16:19])
-    except ValueError:
-        return 0
 
 
 @contextlib.asynccontextmanager

@@ -73,12 +73,9 @@ class Placements:
         """What a place asks for; None: there is no such place."""
         return self._decided.get(name) or self._configured.get(name)
 
-    def decide(self, name: str, placement: Placement | None) -> None:
-        """From now on; None: what the settings say, if anything."""
-        if placement is None:
-            self._decided.pop(name, None)
-        else:
-            self._decided[name] = placement
+    def decide(self, decided: Mapping[str, Placement]) -> None:
+        """These from now on, over what the settings say, and none that was decided before."""
+        self._decided = dict(decided)
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._configured, **self._decided})

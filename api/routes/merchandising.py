@@ -92,8 +92,10 @@ def _routes_of(kind: str, merchandising: Merchandising, gate: Gate) -> list[Rout
         return _json(await merchandising.undo(kind, request.path_params["document_id"], undo))
 
     one = path + "/{document_id}"
+    # The list of placements has those of the settings too: `api.routes.placements`.
+    listing = [] if kind == "placement" else [Route(path, guarded(gate, "secret", listed), methods=["GET"])]
     return [
-        Route(path, guarded(gate, "secret", listed), methods=["GET"]),
+        *listing,
         Route(path, guarded(gate, "secret", posted), methods=["POST"]),
         Route(one, guarded(gate, "secret", got), methods=["GET"]),
         Route(one, guarded(gate, "secret", removed), methods=["DELETE"]),

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from recommender.errors import RecommenderError
+from recommender.requests import Logic
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=32, pattern="^[a-z0-9][a-z0-9-]*$")]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Status = Literal["draft", "running", "stopped"]
-Dearest = Literal["ranker", "blend", "neighbours", "trending", "popular"]
 
 _SHARES_SLACK = 1e-9
 
@@ -29,16 +29,14 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     Attributes:
         share: of the browsers in the experiment, 0 to 1; the shares of all variants sum to 1.
-        dearest: the dearest rung of the ladder that may answer.
+        logic: how to choose, in place of the placement's.
         diversity: 0 (none) to 1, in place of the request's.
-        rules: are merchandising rules applied?
     """
 
     name: Name
     share: Share
-    dearest: Dearest | None = None
+    logic: Logic | None = None
     diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    rules: bool = True
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -7,8 +7,12 @@ import msgspec
 from recommender.errors import RecommenderError
 from recommender.experiments import Experiment, check_experiment
 from recommender.merchandising.ledger import KindOf
+from recommender.placements import Placement
+from recommender.rules import Rule
 
 _experiment_decoder = msgspec.json.Decoder(Experiment)
+_placement_decoder = msgspec.json.Decoder(Placement)
+_rule_decoder = msgspec.json.Decoder(Rule)
 
 
 def decode_experiment(raw: bytes) -> Experiment:
@@ -23,4 +27,8 @@ def decode_experiment(raw: bytes) -> Experiment:
         raise ValueError(str(error)) from error
 
 
-KINDS: Final = (KindOf("experiment", decode_experiment),)
+KINDS: Final = (
+    KindOf("experiment", decode_experiment, lambda experiment: experiment.id),
+    KindOf("placement", _placement_decoder.decode, None),
+    KindOf("rule", _rule_decoder.decode, lambda rule: rule.rule_id),
+)

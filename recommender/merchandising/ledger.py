@@ -15,10 +15,15 @@ AUDIT_KEPT = 10_000
 
 
 class KindOf(msgspec.Struct, frozen=True):
-    """One kind of document. `decode`: from JSON to a checked struct; raises msgspec.DecodeError or ValueError."""
+    """One kind of document.
+
+    `decode`: from JSON to a checked struct; raises msgspec.DecodeError or ValueError.
+    `id_of`: the document's own id, when it has one.
+    """
 
     name: str
     decode: Callable[[bytes], Any]
+    id_of: Callable[[Any], str] | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -46,6 +51,7 @@ class Ledger:
         self._documents: dict[tuple[str, str], Document] = {}
         self._versions: dict[tuple[str, str], deque[Applied]] = {}
         self._audit: deque[Applied] = deque(maxlen=AUDIT_KEPT)
+        self._revisions: dict[str, int] = {}
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -66,11 +72,15 @@ class Ledger:
         if change.deletes and (current is None or not current.there):
             return Outcome(change.change_id, "refused", version, "there is nothing to delete")
         try:
-            body = None if change.deletes else kind.decode(bytes(change.body))
+            body = None if change.deletes else _decoded(kind, change)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             return Outcome(change.change_id, "refused", version, str(error)[:500])
         self._take(change, current, body)
         return Outcome(change.change_id, "applied", version + 1)
+
+    def revision(self, kind: str) -> int:
+        """How many changes of that kind were applied: a version of all its documents together."""
+        return self._revisions.get(kind, 0)
 
     def get(self, kind: str, document_id: str) -> Document | None:
         """The document as it stands, a deleted one too (its `body` is None); None where there never was one."""
@@ -107,6 +117,7 @@ class Ledger:
         self._documents.clear()
         self._versions.clear()
         self._audit.clear()
+        self._revisions.clear()
 
     def _take(self, change: Change, current: Document | None, body: Any) -> None:
         at = (change.kind, change.id)
@@ -118,3 +129,11 @@ class Ledger:
         applied = Applied(change.kind, change.id, version, change.who, change.at_ms, before, after, change.restores)
         self._versions.setdefault(at, deque(maxlen=VERSIONS_KEPT)).append(applied)
         self._audit.append(applied)
+        self._revisions[change.kind] = self.revision(change.kind) + 1
+
+
+def _decoded(kind: KindOf, change: Change) -> Any:
+    body = kind.decode(bytes(change.body))
+    if kind.id_of is not None and kind.id_of(body) != change.id:
+        raise ValueError(f"wanted a {kind.name} that calls itself {change.id}; got one called {kind.id_of(body)}")
+    return body

@@ -32,18 +32,22 @@ class MerchandisingLog:
     """One per serving process.
 
     Args:
-        changed: told of every kind that changed, so that what is compiled from it is made anew.
+        ledger: what the log is folded into; this is its only writer.
     """
 
-    def __init__(self, bus: Bus, ledger: Ledger, changed: Sequence[Changed] = ()) -> None:
+    def __init__(self, bus: Bus, ledger: Ledger) -> None:
         self.ledger = ledger
         self._bus = bus
-        self._changed = tuple(changed)
+        self._changed: list[Changed] = []
         self._position: Position | None = None
         self._log_id: int | None = None
         self._awaited: dict[str, asyncio.Future[Outcome]] = {}
         self.ready = asyncio.Event()
         """Set when the log has been read to its present end once."""
+
+    def tell(self, changed: Changed) -> None:
+        """Call `changed` for every kind that changes from now on, so that what is compiled from it is made anew."""
+        self._changed.append(changed)
 
     async def submit(self, changes: Sequence[Change], *, within_s: float) -> list[Outcome]:
         """Publish `changes` and wait until this replica has folded them all; one outcome each, in order.

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from recommender.merchandising import Change, KindOf, Ledger, decode_change, encode_change
 from recommender.merchandising.changes import NOTHING
 
-KINDS = (KindOf("rule", lambda raw: msgspec.json.decode(raw, type=int)),)
+
+class Named(msgspec.Struct):
+    id: str
+    value: int = 0
+
+
+KINDS = (KindOf("rule", msgspec.json.Decoder(Named).decode, lambda named: named.id),)
 
 
 def _changes() -> st.SearchStrategy[list[Change]]:
@@ -21,7 +27,7 @@ def _changes() -> st.SearchStrategy[list[Change]]:
         st.sampled_from(["rule", "rule", "rule", "other"]),
         st.sampled_from(["a", "b"]),
         st.integers(0, 4),
-        st.sampled_from([b"1", b"2", b'"no number"', b"null"]),
+        st.sampled_from([b'{"id":"a","value":1}', b'{"id":"b"}', b'{"id":"a"}', b"7", b"null"]),
     )
     return st.lists(change, max_size=40)
 

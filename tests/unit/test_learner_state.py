@@ -7,13 +7,13 @@ from ingest.bus.contract import Delivery, Entry, Position
 from ingest.dedup import Deduplicated
 from ingest.events import Event, EventName, Item
 from recommender.errors import DeltaRefusedError
-from recommender.learner import version_at
 from recommender.learner_interactions import Interactions
 from recommender.learner_sessions import Sessionizer
 from recommender.learner_state import LearnerState
 from recommender.learner_teaching import event_deltas
 from recommender.live_model import LiveModel
 from recommender.model_parameters import parameters_of
+from recommender.model_version import version_at
 from recommender.models.ials import IalsParameters
 from recommender.models.protocol import Events
 from recommender.settings import LearnerSettings

@@ -39,11 +39,9 @@ def test_a_decision_lies_over_the_settings_until_it_is_taken_back() -> None:
     placements = Placements({"cart": Placement()})
     decided = Placement(Logic.TRENDING)
 
-    placements.decide("cart", decided)
-    placements.decide("new", decided)
+    placements.decide({"cart": decided, "new": decided})
     assert (placements.get("cart"), placements.get("new"), list(placements)) == (decided, decided, ["cart", "new"])
-    placements.decide("cart", None)
-    placements.decide("new", None)
+    placements.decide({})
     assert (placements.get("cart"), placements.get("new")) == (Placement(), None)
 
 

@@ -19,6 +19,7 @@ from api.keys import Keys
 from api.settings import ApiSettings
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
+from ingest.attribution import Names
 from ingest.bus import Bus, open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
@@ -75,7 +76,10 @@ async def serving(
     store = OnlineStore(store_server.url)
     recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalog.available_ids())
     catalog = CatalogTable(recommender.describe)
-    collector = Collector(bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000)
+    names = Names()
+    collector = Collector(
+        bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000, names
+    )
     services = Services(
         accept=collector.accept,
         read_history=VisitorReader(store).history,
@@ -87,6 +91,7 @@ async def serving(
         keys=KEYS,
         snippet=b"/* snippet */",
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
+        names=names,
         checks={"bus": bus.alive},
     )
     app = build_app(services, settings)

@@ -131,3 +131,26 @@ async def test_while_the_bus_is_down_a_change_is_a_503(server: Server) -> None:
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
+
+
+async def test_a_placement_decided_here_is_asked_for_at_once(server: Server) -> None:
+    await server.put(*({"item_id": f"item-{number}"} for number in range(5)))
+    ask = {"visitor": "v", "placement": "banner", "budget_ms": 1_000}
+    before = await server.client.get("/v1/recommendations", params=ask, headers=WRITE)
+
+    body = {"id": "banner", "document": {"logic": "trending", "n": 2}}
+    made = await server.client.post("/v1/placements", json=body, headers=SECRET)
+
+    after = await server.client.get("/v1/recommendations", params=ask, headers=WRITE)
+    assert before.status_code == 422
+    assert made.status_code == 200
+    assert len(after.json()["items"]) == 2
+    listed = (await server.client.get("/v1/placements", headers=SECRET)).json()
+    assert "banner" in str(listed)
+
+
+async def test_a_document_must_call_itself_what_it_is_called(server: Server) -> None:
+    answer = await put(server, EXPERIMENT | {"id": "other"})
+
+    assert answer.status_code == 422
+    assert "diverse-home" in answer.json()["got"]

@@ -1,0 +1,101 @@
+"""A running experiment in the answers: who gets what, and what the click on it says."""
+
+import time
+
+from ingest.attribution import Attributor, Names
+from ingest.events import Event, decode_event
+from ingest.identity import visitor_key
+from ingest.recommendation_token import TokenCodec
+from ingest.topics import EVENTS
+from recommender.experiments import Experiment, Variant, assigned_variant
+from tests.integration.serving.serving_tools import KEYS, SECRET, WRITE, Server, event
+
+ITEMS = [{"item_id": f"item-{number}"} for number in range(30)]
+EXPERIMENT = {
+    "id": "e",
+    "status": "running",
+    "placements": ["home"],
+    "holdout": 0.2,
+    "variants": [{"name": "control", "share": 0.5}, {"name": "diverse", "share": 0.5, "diversity": 0.5}],
+}
+ASK = {"placement": "home", "budget_ms": 1_000, "n": 5}
+
+
+async def _run(server: Server, **changes: object) -> None:
+    body = {"id": "e", "document": EXPERIMENT | changes}
+    assert (await server.client.post("/v1/experiments", json=body, headers=SECRET)).status_code == 200
+
+
+async def test_each_browser_is_told_its_variant_and_keeps_it(server: Server) -> None:
+    await server.put(*ITEMS)
+    await _run(server)
+    experiment = Experiment("e", (Variant("control", 0.5), Variant("diverse", 0.5)), holdout=0.2)
+
+    for number in range(12):
+        visitor = f"browser-{number}"
+        answer = await server.client.get("/v1/recommendations", params=ASK | {"visitor": visitor}, headers=WRITE)
+        key = visitor_key(visitor, secret=KEYS.visitor_secret_bytes)
+        assert answer.json()["experiment"] == {"id": "e", "variant": assigned_variant(experiment, key)}
+        assert len(answer.json()["items"]) == 5
+
+
+async def test_elsewhere_and_in_a_draft_there_is_no_experiment(server: Server) -> None:
+    await server.put(*ITEMS)
+    await _run(server, status="draft")
+
+    drafted = await server.client.get("/v1/recommendations", params=ASK | {"visitor": "v"}, headers=WRITE)
+
+    assert drafted.json()["experiment"] is None
+
+
+async def test_a_click_carries_what_it_was_served_and_a_forged_one_nothing(server: Server) -> None:
+    await server.put(*ITEMS)
+    await _run(server)
+    asked = await server.client.get("/v1/recommendations", params=ASK | {"visitor": "browser-1"}, headers=WRITE)
+    answer = asked.json()
+    clicked = [{"item_id": answer["items"][0]["id"]}]
+    before_ms = time.time_ns() // 1_000_000 - 60_000
+
+    posted = [
+        event(
+            message_id="click-genuine",
+            event="select_item",
+            items=clicked,
+            recommendation_id=answer["recommendation_id"],
+        ),
+        event(message_id="click-made-up", event="select_item", items=clicked, recommendation_id="A" * 80),
+    ]
+    reply = await server.client.post("/v1/events", json=posted, headers=WRITE)
+
+    assert reply.status_code == 202
+    genuine, made_up = [await _published(server, name) for name in ("click-genuine", "click-made-up")]
+    assert genuine.attribution is not None
+    assert genuine.attribution.placement == "home"
+    assert genuine.attribution.variant == f"e/{answer['experiment']['variant']}"
+    assert genuine.attribution.served_ms > before_ms
+    assert made_up.attribution is None
+
+
+async def test_the_token_of_an_answer_is_read_by_every_installation_with_the_same_keys(server: Server) -> None:
+    await server.put(*ITEMS)
+    asked = await server.client.get("/v1/recommendations", params=ASK | {"visitor": "browser-1"}, headers=WRITE)
+    token = TokenCodec(KEYS.visitor_secret_bytes).read(asked.json()["recommendation_id"])
+
+    assert all(token.holds(item["id"]) for item in asked.json()["items"])
+    assert token.is_of(visitor_key("browser-1", secret=KEYS.visitor_secret_bytes))
+    assert (
+        Attributor(TokenCodec(b"another-secret-00"), Names()).attribute(
+            asked.json()["recommendation_id"], (), visitor_key=b"", time_ms=0
+        )
+        is None
+    )
+
+
+async def _published(server: Server, message_id: str) -> Event:
+    for partition in range(await server.bus.partitions(EVENTS)):
+        async for delivery in server.bus.read(EVENTS, partition, until_now=True):
+            for entry in delivery.entries:
+                found = decode_event(entry.payload or b"")
+                if found.message_id == message_id:
+                    return found
+    raise AssertionError(f"wanted {message_id} on the topic")
