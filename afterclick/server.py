@@ -32,6 +32,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         accept=collector.accept,
         read_history=VisitorReader(store).history,
         rank=recommender.recommend,
+        rerank=recommender.rerank,
         similar=recommender.similar,
         catalog=catalog,
         open_store=lambda: OnlineStore(settings.system.store, settings.store),

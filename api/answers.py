@@ -25,6 +25,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One entry of `answers`; no raw visitor id is in it.
 
     `item_ids`, `scores`: as they were served, best first. `item_id`: the page's own. `variant`: `experiment/variant`.
+    `shown_before`: by the answers that this one goes on from.
     """
 
     recommendation_id: str
@@ -39,6 +40,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     item_id: str | None = None
     variant: str | None = None
     took_ms: float = 0.0
+    shown_before: tuple[str, ...] = ()
 
 
 class AnswersLog:

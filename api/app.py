@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib import metadata, resources
 from typing import Any
 
@@ -17,13 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.answers import AnswersLog
+from api.asking import Asking
 from api.auth import Gate
-from api.budget import Admission, ReadHistory, StoreGuard
-from api.catalog_table import CatalogTable
 from api.catalog_upsert import CatalogUpsert
 from api.cors import Cors
-from api.dashboard import Dashboard, OpenStore
-from api.decided import Decided
+from api.dashboard import Dashboard
 from api.edge import Edge
 from api.errors import (
     ApiError,
@@ -38,29 +35,23 @@ from api.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
-from api.keys import Keys
 from api.merchandising import Merchandising
 from api.openapi import openapi_document
 from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.dashboard import dashboard_routes
-from api.routes.events import Accept, events_route
-from api.routes.health import Check, health_routes
-from api.routes.lists import Similar, list_routes
+from api.routes.events import events_route
+from api.routes.health import health_routes
 from api.routes.merchandising import merchandising_routes
 from api.routes.metrics import metrics_route
 from api.routes.openapi import openapi_route
-from api.routes.placements import placements_route
-from api.routes.recommendations import recommendations_route
+from api.routes.segment import segment_routes
 from api.routes.snippet import snippet_route
+from api.segment import SegmentDoor
+from api.services import Background
+from api.services import Services as Services
 from api.settings import ApiSettings
 from api.suggestions import Suggestions
-from ingest.attribution import Names
-from ingest.bus.contract import Bus
-from recommender.merchandising import MerchandisingLog
-from recommender.placements import Placements
-from recommender.requests import Rank
-from recommender.rotation import Rotation
 
 STATUS_OF: Mapping[type[ApiError], int] = {
     BadRequestError: 400,
@@ -76,48 +67,10 @@ STATUS_OF: Mapping[type[ApiError], int] = {
 }
 """The one table from errors to statuses; `ingest` brings its own statuses with its replies."""
 
-Background = Callable[[asyncio.Event], Awaitable[None]]
-"""Runs beside the requests until the event is set."""
-
 _SETTLE_S = 0.02
 _CANCEL_AGAIN_S = 0.05
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What the composition root hands in.
-
-    Attributes:
-        accept: the collector's `accept`.
-        read_history: the latest events of a visitor key, from the online store; may raise a `FeatureStoreError`.
-        rank: the recommender.
-        similar: the recommender's list for one item.
-        catalog: the table; its `describe` is the recommender's.
-        open_store: makes another connection to the online store, for the dashboard's own thread.
-        checks: what `/health/ready` reports beside the app's own, by name ("bus", "store").
-        required: names of `checks` that must have held once before this process says it is ready.
-        background: what else runs beside the requests (following `model`, …).
-        snippet: the bytes of `snippet.js`.
-        names: of placements and variants; shared with the collector, which reads the tokens of answers.
-        merchandising: the log of what the merchandiser decides, followed beside the requests.
-    """
-
-    accept: Accept
-    read_history: ReadHistory
-    rank: Rank
-    similar: Similar
-    catalog: CatalogTable
-    open_store: OpenStore
-    bus: Bus
-    keys: Keys
-    snippet: bytes
-    merchandising: MerchandisingLog
-    names: Names
-    checks: Mapping[str, Check] = field(default_factory=dict)
-    required: frozenset[str] = frozenset()
-    background: Sequence[Background] = ()
 
 
 def build_app(services: Services, settings: ApiSettings) -> Starlette:
@@ -125,16 +78,8 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
     state = _State()
     answers = AnswersLog(pending_max=settings.answers_pending_max, flush_ms=settings.answers_flush_ms)
     dashboard = Dashboard(services.open_store, services.catalog, retry_after_s=settings.retry_after_s)
-    placements = Placements(settings.placement_table)
-    decided = Decided(
-        services.merchandising.ledger,
-        secret=services.keys.visitor_secret_bytes,
-        names=services.names,
-        placements=placements,
-    )
-    services.merchandising.tell(decided.changed)
-    suggestions = _suggestions(services, settings, answers, placements, decided)
-    routes = _routes(services, settings, suggestions, placements, dashboard, state)
+    asking = Asking(services, settings, log=answers.add, status_of=lambda error: STATUS_OF[type(error)])
+    routes = _routes(services, settings, asking, dashboard, state)
     app = Starlette(
         routes=routes,
         middleware=[
@@ -143,7 +88,7 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
         ],
         exception_handlers={**dict.fromkeys(STATUS_OF, _on_api_error), HTTPException: _on_http_error},
         lifespan=lambda _: _lifespan(
-            services, suggestions, answers, dashboard, state, settle_s_max=settings.settle_ms_max / 1000
+            services, asking.suggestions, answers, dashboard, state, settle_s_max=settings.settle_ms_max / 1000
         ),
     )
     app.state.drain = state.drain
@@ -166,34 +111,10 @@ class _State:
         return self.started and not self.draining
 
 
-def _suggestions(
-    services: Services, settings: ApiSettings, answers: AnswersLog, placements: Placements, decided: Decided
-) -> Suggestions:
-    guard = StoreGuard(
-        services.read_history,
-        failing_ms_max=settings.store_failing_ms_max,
-        retry_ms=settings.store_retry_ms,
-    )
-    return Suggestions(
-        guard=guard,
-        rank=services.rank,
-        properties=services.catalog.properties,
-        log=answers.add,
-        admission=Admission(in_flight_max=settings.in_flight_max, retry_after_s=settings.retry_after_s),
-        decided=decided,
-        secret=services.keys.visitor_secret_bytes,
-        placements=placements,
-        rotation=Rotation(visitors_max=settings.rotation_visitors_max),
-        store_ms_max=settings.store_ms_max,
-        store_share=settings.store_share,
-    )
-
-
 def _routes(
     services: Services,
     settings: ApiSettings,
-    suggestions: Suggestions,
-    placements: Placements,
+    asking: Asking,
     dashboard: Dashboard,
     state: _State,
 ) -> list[Route]:
@@ -219,16 +140,16 @@ def _routes(
         **services.checks,
     }
     return [
-        # The two hot ones first: the router tries them in order.
-        recommendations_route(
-            suggestions.answer,
+        # The hot ones first: the router tries them in order.
+        *asking.hot_routes(gate),
+        events_route(services.accept, gate, bytes_max=settings.events_body_bytes_max, discarded_bytes_max=discarded),
+        *asking.routes(gate),
+        *segment_routes(
+            SegmentDoor(services.accept),
             gate,
-            bytes_max=settings.recommendations_body_bytes_max,
+            bytes_max=settings.events_body_bytes_max,
             discarded_bytes_max=discarded,
         ),
-        events_route(services.accept, gate, bytes_max=settings.events_body_bytes_max, discarded_bytes_max=discarded),
-        *list_routes(services.rank, services.similar, services.catalog.properties, gate),
-        placements_route(placements, gate),
         *catalog_routes(
             upsert,
             services.catalog,

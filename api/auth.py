@@ -1,6 +1,7 @@
 """Who may call what: two keys, compared in constant time, and a cookie for the dashboard."""
 
 import hmac
+from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Literal
@@ -88,14 +89,25 @@ def guarded(gate: Gate, role: Role, endpoint: Endpoint) -> Endpoint:
 def key_of(request: Request) -> bytes:
     """The key a request carries, empty when none. The query is read last: only a beacon needs it there."""
     for name, value in request.scope["headers"]:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return bytes(value[7:].strip())
+        if name == b"authorization":
+            if value[:7].lower() == b"bearer ":
+                return bytes(value[7:].strip())
+            if value[:6].lower() == b"basic ":
+                return _basic_user(value[6:])
         if name == b"x-afterclick-key":
             return bytes(value.strip())
     query: bytes = request.scope["query_string"]
     if b"key=" not in query:
         return b""
     return parse_qs(query).get(b"key", [b""])[0]
+
+
+def _basic_user(encoded: bytes) -> bytes:
+    """The user of HTTP Basic: where Segment's libraries put the write key, with an empty password."""
+    try:
+        return b64decode(encoded.strip(), validate=True).partition(b":")[0]
+    except ValueError:
+        return b""
 
 
 def _unauthorized(role: Role, got: str) -> UnauthorizedError:

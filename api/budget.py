@@ -39,6 +39,11 @@ class Admission:
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
 
+    @property
+    def is_half_full(self) -> bool:
+        """Should what can wait stand back?"""
+        return self.in_flight * 2 >= self._max
+
     def refusal(self, reason: str, got: str) -> OverloadedError:
         """The 503 to raise, counted."""
         _SHED.labels(reason).inc()

@@ -6,7 +6,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import ForbiddenError
 from api.problems import problem_response
 
-CORS_PATHS = ("/v1/events", "/v1/recommendations", "/v1/trending", "/v1/items/")
+CORS_PATHS = (
+    "/v1/events",
+    "/v1/recommendations",
+    "/v1/recommendations/",
+    "/v1/rerank",
+    "/v1/trending",
+    "/v1/items/",
+    "/v1/batch",
+    "/v1/track",
+    "/v1/page",
+    "/v1/screen",
+    "/v1/identify",
+    "/v1/alias",
+)
 """Exact, or (with a slash at the end) everything below."""
 
 _METHODS = "GET, POST, OPTIONS"

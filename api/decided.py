@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ingest.attribution import Names
-from ingest.recommendation_token import TokenCodec
+from ingest.recommendation_token import TokenCodec, TokenRefusedError
 from recommender.experiments.running import Assignment, RunningExperiments, variant_labels
 from recommender.merchandising import Ledger
 from recommender.model_version import version_time_ms
@@ -63,3 +63,15 @@ class Decided:
             rules=self._rules,
             model_ms=version_time_ms(model_version) if model_version is not None else 0,
         )
+
+    def version_of_placement(self, name: str) -> int:
+        """The version of the decision about a place; 0: nothing was ever decided."""
+        document = self._ledger.get("placement", name)
+        return document.version if document is not None else 0
+
+    def served_ms(self, recommendation_id: str) -> int | None:
+        """When the answer was made; None for what is no id of ours."""
+        try:
+            return self._codec.read(recommendation_id).served_ms
+        except TokenRefusedError:
+            return None

@@ -86,7 +86,9 @@ KNOWN = {
 LISTS = frozenset({"cart", "exclude", "included_properties", "segments"})
 
 
-def request_of(query: RecommendationQuery, placement: Placement, *, worn: dict[str, float]) -> RecommendRequest:
+def request_of(
+    query: RecommendationQuery, placement: Placement, *, worn: dict[str, float], shown_before: tuple[str, ...]
+) -> RecommendRequest:
     """What the recommender is asked: the query, and where it does not say, its placement."""
     return RecommendRequest(
         visitor=query.visitor,
@@ -94,7 +96,7 @@ def request_of(query: RecommendationQuery, placement: Placement, *, worn: dict[s
         n=query.n or placement.n,
         item=query.item,
         cart=query.cart,
-        exclude=query.exclude,
+        exclude=query.exclude + shown_before,
         budget_ms=query.budget_ms,
         explain=query.explain,
         logic=query.logic or placement.logic,

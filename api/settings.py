@@ -28,6 +28,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         store_share: of the time left that the read may take.
         store_failing_ms_max: when no read has succeeded for so long, the store is left alone for `store_retry_ms` at a
             time.
+        answers_remembered_max: newest answers of this process, that `…/next` finds without asking the bus; 3 kB each.
+        bulk_body_bytes_max, bulk_lines_max: of one bulk request. bulk_streams_max: bulk requests at once in a process.
+        bulk_concurrency: lines of one worked on at once.
         answers_pending_max: answers waiting to be logged; beyond it the oldest are dropped and counted.
         answers_flush_ms: how long an answer waits for others to be packed with.
         retry_after_s: what a 503 says.
@@ -57,6 +60,11 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store_failing_ms_max: Positive = 1_000
     store_retry_ms: Positive = 500
     rotation_visitors_max: Positive = 20_000
+    answers_remembered_max: NonNegative = 5_000
+    bulk_body_bytes_max: Positive = 33_554_432
+    bulk_lines_max: Positive = 100_000
+    bulk_streams_max: Positive = 2
+    bulk_concurrency: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
     answers_pending_max: Positive = 20_000
     answers_flush_ms: Positive = 20
     retry_after_s: Positive = 5

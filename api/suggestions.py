@@ -8,15 +8,15 @@ from typing import Any
 import msgspec
 
 from api.answers import ServedAnswer
-from api.budget import Admission, Deadline, StoreGuard
+from api.budget import Deadline
 from api.catalog_table import SHOWN_PROPERTIES
 from api.decided import Decided
 from api.metrics import ANSWERS
 from api.question import RecommendationQuery, bad_expression, check_properties, placement_of, request_of
-from ingest.identity import VISITOR_KEY_BYTES, visitor_key
+from api.visitors import Known, Visitors
 from recommender.errors import ExpressionError
 from recommender.experiments.running import Assignment
-from recommender.history import EMPTY_HISTORY, History
+from recommender.history import EMPTY_HISTORY
 from recommender.placements import Placement, Placements
 from recommender.requests import Logic, Rank, Ranked, RecommendRequest, Suggestion
 from recommender.rotation import Rotation
@@ -25,7 +25,7 @@ Properties = Callable[[str, Sequence[str]], dict[str, Any] | None]
 """Those facts of an item that are known, by name."""
 
 
-_NOBODY_KEY = bytes(VISITOR_KEY_BYTES)
+_NOBODY = "nobody"
 _WARM_UP_MS = 1_000.0
 # Making these columns takes a tenth of a second for 100,000 items; no visitor should wait for it.
 _USUAL_FIELDS = "available or price > 0 or category == brand"
@@ -61,41 +61,33 @@ class Suggestions:
         rank: synchronous, without I/O.
         log: takes what was served; never waits.
         decided: knows the experiments and signs answers.
-        secret: keys the hash that the raw visitor id becomes; the raw id goes no further.
-        store_ms_max, store_share: how long the store may be waited for, at most and of the time left.
     """
 
     def __init__(
         self,
         *,
-        guard: StoreGuard,
+        visitors: Visitors,
         rank: Rank,
         properties: Properties,
         log: Callable[[ServedAnswer], None],
-        admission: Admission,
         decided: Decided,
-        secret: bytes,
         placements: Placements,
         rotation: Rotation,
-        store_ms_max: int,
-        store_share: float,
     ) -> None:
-        self._guard = guard
+        self._visitors = visitors
         self._rank = rank
         self._properties = properties
         self._log = log
-        self._admission = admission
         self._decided = decided
-        self._secret = secret
         self._placements = placements
         self._rotation = rotation
-        self._store_ms_max = store_ms_max
-        self._store_share = store_share
         # Rungs and reasons are few; looking a label up costs 1.5 µs each time.
         self._counter = functools.lru_cache(maxsize=64)(ANSWERS.labels)
 
-    async def answer(self, query: RecommendationQuery, *, first_byte_s: float) -> Recommendations:
-        """Suggestions for `query`, due `budget_ms` after `first_byte_s`.
+    async def answer(
+        self, query: RecommendationQuery, *, first_byte_s: float, shown_before: tuple[str, ...] = ()
+    ) -> Recommendations:
+        """Suggestions for `query`, due `budget_ms` after `first_byte_s`, without `shown_before`.
 
         Raises:
             InvalidParameterError: an unknown placement or property, a filter or booster that cannot be read.
@@ -104,60 +96,54 @@ class Suggestions:
         placement = placement_of(query.placement, self._placements)
         check_properties(query.included_properties)
         deadline = Deadline(first_byte_s, query.budget_ms)
-        with self._admission:
-            left_ms = deadline.left_ms()
-            if left_ms <= 0:
-                raise self._admission.refusal("budget_spent", f"a budget of {query.budget_ms} ms spent in the queue")
-            key = visitor_key(query.visitor, secret=self._secret)
-            assignment = self._decided.assign(query.placement, key)
+        with self._visitors.admission:
+            known = await self._visitors.read(query.visitor, deadline, query.budget_ms)
+            assignment = self._decided.assign(query.placement, known.key)
             query = _in_variant(query, assignment)
-            within_ms = min(self._store_ms_max, left_ms * self._store_share)
-            history, store_answered = await self._guard.history(key, within_ms=within_ms)
             now_ms = time.time_ns() // 1_000_000
-            ranked = self._ranked(query, placement, key, history, now_ms, deadline)
-        degraded = ranked.degraded if store_answered else "store-unavailable"
-        return self._finish(
-            query, ranked, key, assignment=assignment, degraded=degraded, now_ms=now_ms, deadline=deadline
-        )
+            ranked = self._ranked(query, placement, known, shown_before, now_ms, deadline)
+        return self._finish(query, ranked, known, shown_before, assignment=assignment, now_ms=now_ms, deadline=deadline)
 
     async def warm_up(self) -> None:
         """Connect to the store and walk the ranking once, so that the first visitor does not wait for either."""
-        await self._guard.history(_NOBODY_KEY, within_ms=_WARM_UP_MS)
-        request = RecommendRequest(visitor="nobody", filters=(_USUAL_FIELDS,))
+        await self._visitors.read(_NOBODY, Deadline(time.perf_counter(), round(_WARM_UP_MS)), round(_WARM_UP_MS))
+        request = RecommendRequest(visitor=_NOBODY, filters=(_USUAL_FIELDS,))
         self._rank(request, EMPTY_HISTORY, time.time_ns() // 1_000_000, _WARM_UP_MS)
 
     def _ranked(
         self,
         query: RecommendationQuery,
         placement: Placement,
-        key: bytes,
-        history: History,
+        known: Known,
+        shown_before: tuple[str, ...],
         now_ms: int,
         deadline: Deadline,
     ) -> Ranked:
         rotates, worn = query.rotation_rate > 0, {}
         if rotates:
             recovery_ms = round(query.rotation_time * 1000) or 1
-            worn = self._rotation.worn(key, now_ms=now_ms, rate=query.rotation_rate, recovery_ms=recovery_ms)
+            worn = self._rotation.worn(known.key, now_ms=now_ms, rate=query.rotation_rate, recovery_ms=recovery_ms)
         try:
-            ranked = self._rank(request_of(query, placement, worn=worn), history, now_ms, deadline.left_ms())
+            request = request_of(query, placement, worn=worn, shown_before=shown_before)
+            ranked = self._rank(request, known.history, now_ms, deadline.left_ms())
         except ExpressionError as error:
             raise bad_expression(error) from error
         if rotates:
-            self._rotation.remember(key, [item.id for item in ranked.items], now_ms=now_ms)
+            self._rotation.remember(known.key, [item.id for item in ranked.items], now_ms=now_ms)
         return ranked
 
     def _finish(
         self,
         query: RecommendationQuery,
         ranked: Ranked,
-        key: bytes,
+        known: Known,
+        shown_before: tuple[str, ...],
         *,
         assignment: Assignment | None,
-        degraded: str | None,
         now_ms: int,
         deadline: Deadline,
     ) -> Recommendations:
+        degraded = ranked.degraded if known.answered else "store-unavailable"
         items = (
             described(ranked.items, query.included_properties, self._properties)
             if query.return_properties
@@ -169,12 +155,12 @@ class Suggestions:
             recommendation_id=self._decided.sign(
                 item_ids,
                 served_ms=now_ms,
-                visitor_key=key,
+                visitor_key=known.key,
                 placement=query.placement,
                 assignment=assignment,
                 model_version=ranked.model_version,
             ),
-            visitor_key=key.hex(),
+            visitor_key=known.key.hex(),
             placement=query.placement,
             time_ms=now_ms,
             item_ids=item_ids,
@@ -185,6 +171,7 @@ class Suggestions:
             item_id=query.item,
             variant=assignment.label if assignment is not None else None,
             took_ms=took_ms,
+            shown_before=shown_before,
         )
         self._log(served)
         self._counter(ranked.served_by, degraded or "").inc()

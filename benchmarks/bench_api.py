@@ -68,6 +68,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         accept=collector.accept,
         read_history=VisitorReader(OnlineStore(store_url)).history,
         rank=recommender.recommend,
+        rerank=recommender.rerank,
         similar=recommender.similar,
         catalog=CatalogTable(recommender.describe),
         open_store=lambda: OnlineStore(store_url),

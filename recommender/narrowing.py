@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.errors import ExpressionError
 from recommender.filters import Booster, Columns, Filter, Filters
@@ -80,6 +81,8 @@ class Narrowed:
         self._boosters = boosters
         self._worn = worn
         self._current = current
+        self._masks: list[NDArray[np.bool_]] | None = None
+        self._unknown = 0
 
     def depth(self, n: int) -> int:
         """How long a list must be for its best `n` after weighing: what lies far below is not lifted by any weight."""
@@ -91,11 +94,15 @@ class Narrowed:
             np.logical_or(blocked, ~found.mask_on(self._columns, items, current=self._current), out=blocked)
 
     def passes(self, item_id: str) -> bool:
-        """The same for one item that no model knows."""
+        """The same for one item that perhaps no model knows."""
         place = self._columns.facts.items.row(item_id)
-        return place is None or all(
-            bool(found.mask(self._columns, current=self._current)[place]) for found in self._filters
-        )
+        if self._masks is None:
+            # Made once: the masks of a filter that asks for the page's item are not kept with the filter.
+            self._unknown = self._columns.unknown_place()
+            self._masks = [found.mask(self._columns, current=self._current) for found in self._filters]
+        if place is None:
+            place = self._unknown
+        return all(bool(mask[place]) for mask in self._masks)
 
     def weighed(self, scored: Scored, items: ItemTable) -> Scored:
         """The list with every score multiplied by its item's weights, best first again."""

@@ -1,7 +1,7 @@
 """Turn a request and a visitor's history into an ordered list, by the dearest rung that the time allows."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from prometheus_client import Counter, Histogram
@@ -22,6 +22,7 @@ from recommender.models.protocol import KIND_WEIGHT, Blocked, Prefix, Scored
 from recommender.narrowing import Narrowed, Narrowing
 from recommender.policy import exclusions
 from recommender.requests import MinRelevance, Ranked, RecommendRequest, Rung, Suggestion
+from recommender.reranking import Reranked, reranked
 from recommender.settings import RecommenderSettings
 
 ExtraCandidates = Callable[[], Iterable[str]]
@@ -124,6 +125,27 @@ class Recommender:
         seen = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([model.newest_ms], np.int64))
         filling.extend(model.personal(seen, n, filling.blocked(model.items)), model.items, "neighbours")
         return tuple(Suggestion(found, score) for found, score in zip(filling.item_ids, filling.scores, strict=True))
+
+    def rerank(
+        self,
+        candidates: Sequence[str],
+        request: RecommendRequest,
+        history: History,
+        now_ms: int,
+        time_left_ms: float,
+    ) -> Reranked:
+        """A shop's own candidates in the order that suits the visitor; of `request` what they see, and expressions.
+
+        Raises:
+            ExpressionError: a filter or booster of the request cannot be read.
+        """
+        model = self._model
+        narrowed = self._narrowing.of(request, model, now_ms)
+        prefix = _NO_PREFIX
+        if model is not None:
+            prefix = prefix_of(model.items, history, request, now_ms, items_max=self._settings.sequence_items_max)
+        in_time = self._ladder.p99_ms(_BLEND) <= time_left_ms
+        return reranked(candidates, model, prefix, narrowed, self._availability, in_time=in_time)
 
     def compile_kernels(self) -> None:
         """Compile (or load from the cache) what answers need, so that the first one is not slow."""

@@ -71,10 +71,11 @@ def dashboard_routes(
         return response
 
     return [
-        Route(PATH, page),
-        Route(PATH + "/login", login, methods=["POST"]),
+        # Pages for people, not part of the API's description.
+        Route(PATH, page, include_in_schema=False),
+        Route(PATH + "/login", login, methods=["POST"], include_in_schema=False),
         Route(PATH + "/data", numbers),
-        Route(PATH + "/assets/{name}", asset),
+        Route(PATH + "/assets/{name}", asset, include_in_schema=False),
     ]
 
 

@@ -38,9 +38,14 @@ def events_route(accept: Accept, gate: Gate, *, bytes_max: int, discarded_bytes_
             received_at_ms=received_at_ms,
             privileged=role == "secret",
         )
-        headers = {"Cache-Control": "no-store"}
-        if reply.retry_after_s is not None:
-            headers["Retry-After"] = str(reply.retry_after_s)
-        return Response(reply.json(), status_code=reply.status, headers=headers, media_type=reply.content_type)
+        return reply_response(reply)
 
     return Route(PATH, events, methods=["POST"])
+
+
+def reply_response(reply: CollectorReply) -> Response:
+    """The collector's reply over HTTP."""
+    headers = {"Cache-Control": "no-store"}
+    if reply.retry_after_s is not None:
+        headers["Retry-After"] = str(reply.retry_after_s)
+    return Response(reply.json(), status_code=reply.status, headers=headers, media_type=reply.content_type)

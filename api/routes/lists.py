@@ -1,4 +1,4 @@
-"""`/v1/trending`, `/v1/items/{item_id}/similar`: lists that are the same for every visitor."""
+"""`/v1/trending`, `/v1/items/{item_id}/similar`, `…/bought-together`: lists that are the same for every visitor."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from api.queries import query_from_string
 from api.question import check_properties
 from api.suggestions import Properties, described
 from recommender.history import EMPTY_HISTORY
-from recommender.requests import BUDGET_MS_DEFAULT, N_MAX, Rank, RecommendRequest, Suggestion
+from recommender.requests import BUDGET_MS_DEFAULT, N_MAX, Logic, Rank, RecommendRequest, Suggestion
 
 Similar = Callable[[str, int], Sequence[Suggestion]]
 """`similar(item_id, n)`: what goes with one item, best first; may be fewer than n."""
@@ -59,6 +59,15 @@ def list_routes(rank: Rank, similar: Similar, properties: Properties, gate: Gate
         query = _query_of(request)
         return _answer(similar(request.path_params["item_id"], query.n), query)
 
+    async def bought_together(request: Request) -> Response:
+        query = _query_of(request)
+        item_id = request.path_params["item_id"]
+        asked = RecommendRequest(
+            visitor=_NOBODY, n=query.n, item=item_id, logic=Logic.COMPLEMENTARY, min_relevance="medium"
+        )
+        ranked = rank(asked, EMPTY_HISTORY, time.time_ns() // 1_000_000, BUDGET_MS_DEFAULT)
+        return _answer(ranked.items, query)
+
     def _answer(items: Sequence[Suggestion], query: ListQuery) -> Response:
         shown = described(items, query.included_properties, properties) if query.return_properties else items
         return Response(encode_items(shown), headers=_HEADERS, media_type="application/json")
@@ -66,6 +75,7 @@ def list_routes(rank: Rank, similar: Similar, properties: Properties, gate: Gate
     return [
         Route("/v1/trending", guarded(gate, "write", trending)),
         Route("/v1/items/{item_id}/similar", guarded(gate, "write", similar_items)),
+        Route("/v1/items/{item_id}/bought-together", guarded(gate, "write", bought_together)),
     ]
 
 

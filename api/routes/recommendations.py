@@ -1,4 +1,4 @@
-"""`GET|POST /v1/recommendations`: what this visitor should see here, now."""
+"""`GET|POST /v1/recommendations`: what this visitor should see here, now; `…/{id}/next`: and then."""
 
 from collections.abc import Awaitable
 from typing import Protocol
@@ -17,6 +17,7 @@ from api.question import KNOWN, LISTS, RecommendationQuery
 from api.suggestions import Recommendations
 
 PATH = "/v1/recommendations"
+NEXT_PATH = PATH + "/{recommendation_id}/next"
 
 _HEADERS = {"Cache-Control": "private, no-store"}
 _decoder = msgspec.json.Decoder(RecommendationQuery)
@@ -30,17 +31,39 @@ class Answer(Protocol):
         ...
 
 
-def recommendations_route(answer: Answer, gate: Gate, *, bytes_max: int, discarded_bytes_max: int) -> Route:
-    """Build the route around `answer`."""
+class Follow(Protocol):
+    """Goes on from an answer."""
 
-    async def recommend(request: Request) -> Response:
+    def __call__(
+        self, recommendation_id: str, query: RecommendationQuery, *, first_byte_s: float
+    ) -> Awaitable[Recommendations]:
+        """What comes after the answer with that id."""
+        ...
+
+
+def recommendations_routes(
+    answer: Answer, follow: Follow, gate: Gate, *, bytes_max: int, discarded_bytes_max: int
+) -> list[Route]:
+    """Build the routes around `answer` and `follow`."""
+
+    async def asked(request: Request) -> RecommendationQuery:
         if request.method == "POST":
             require_media_type(request, "application/json", "text/plain")
             body = await read_body(request, bytes_max=bytes_max, discarded_bytes_max=discarded_bytes_max)
-            query = query_from_body(body, _decoder, known=KNOWN)
-        else:
-            query = query_from_string(request.scope["query_string"], RecommendationQuery, known=KNOWN, lists=LISTS)
-        recommendations = await answer(query, first_byte_s=request.scope[FIRST_BYTE])
+            return query_from_body(body, _decoder, known=KNOWN)
+        return query_from_string(request.scope["query_string"], RecommendationQuery, known=KNOWN, lists=LISTS)
+
+    async def recommend(request: Request) -> Response:
+        recommendations = await answer(await asked(request), first_byte_s=request.scope[FIRST_BYTE])
         return Response(encode_recommendations(recommendations), headers=_HEADERS, media_type="application/json")
 
-    return Route(PATH, guarded(gate, "write", recommend), methods=["GET", "POST"])
+    async def recommend_next(request: Request) -> Response:
+        query = await asked(request)
+        recommendation_id = request.path_params["recommendation_id"]
+        recommendations = await follow(recommendation_id, query, first_byte_s=request.scope[FIRST_BYTE])
+        return Response(encode_recommendations(recommendations), headers=_HEADERS, media_type="application/json")
+
+    return [
+        Route(PATH, guarded(gate, "write", recommend), methods=["GET", "POST"]),
+        Route(NEXT_PATH, guarded(gate, "write", recommend_next), methods=["GET", "POST"]),
+    ]

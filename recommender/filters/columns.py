@@ -19,6 +19,9 @@ _DTYPES: dict[str, tuple[type[np.generic], float]] = {
     "truth": (np.bool_, True),
 }
 
+# Shorter than an item id may be.
+_NOBODYS_ID = ""
+
 
 class Column:
     """One field of every item: numbers with NaN, texts as codes with `MISSING_TEXT`, truths.
@@ -134,6 +137,13 @@ class Columns:
             if len(places) and places.min() < 0:
                 self.facts.make_places(items.ids)
             self._followed = (items, len(items))
+
+    def unknown_place(self) -> int:
+        """The place that stands for every item nobody spoke of; asking for one by one must not make the table grow."""
+        self.facts.make_places((_NOBODYS_ID,))
+        place = self.facts.items.row(_NOBODYS_ID)
+        assert place is not None, "just made"
+        return place
 
     def on(self, items: ItemTable, values: NDArray[Any]) -> NDArray[Any]:
         """What `values` (one for each place) are in a model's rows; shape (len(items),), fresh. `follow` first."""

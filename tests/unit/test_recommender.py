@@ -1,5 +1,7 @@
 """Answers by rung, and why a cheaper one answered."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from recommender.models.session_knn import SessionKnnParameters
 from recommender.models.transitions import TransitionParameters
 from recommender.recommender import Recommender
 from recommender.requests import Ranked, Reason, RecommendRequest
+from recommender.reranking import Reranked
 from recommender.settings import RecommenderSettings
 
 _NOW_MS = 1_700_000_000_000
@@ -196,3 +199,34 @@ def test_features_of_the_model_can_be_asked_for() -> None:
     asked = RecommendRequest("v", n=20, filters=("popularity > 0",))
 
     assert _ids(_ask(recommender, asked, _viewed("a")))
+
+
+def _rerank(recommender: Recommender, *candidates: str, left_ms: float = 200.0, **asked: Any) -> Reranked:
+    return recommender.rerank(candidates, RecommendRequest("v", **asked), _viewed("a"), _NOW_MS, left_ms)
+
+
+def test_candidates_come_in_the_visitors_order_and_the_rest_in_the_shops() -> None:
+    recommender = _recommender(_model())
+
+    found = _rerank(recommender, "h", "z", "c", "b", "y")
+
+    assert set(found.item_ids) == {"h", "z", "c", "b", "y"}
+    assert found.item_ids[:2] == ("b", "c")
+    assert found.item_ids.index("z") < found.item_ids.index("y")
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+    assert (found.order, found.degraded) == ("blend", None)
+
+
+def test_candidates_are_filtered_and_what_cannot_be_bought_stands_last() -> None:
+    recommender = _recommender(_model())
+    recommender.describe("b", Product("b", price=1.0, availability="out_of_stock"))
+    recommender.describe("c", Product("c", price=9.0))
+    recommender.describe("h", Product("h", price=2.0))
+
+    assert _rerank(recommender, "b", "h", "c", filters=("price < 5",)).item_ids == ("h", "b")
+
+
+def test_without_time_candidates_keep_the_shops_order() -> None:
+    found = _rerank(_recommender(_model()), "h", "c", "b", left_ms=0.0)
+
+    assert (found.item_ids, found.order, found.degraded) == (("h", "c", "b"), "given", "budget")

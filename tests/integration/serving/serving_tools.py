@@ -84,6 +84,7 @@ async def serving(
         accept=collector.accept,
         read_history=VisitorReader(store).history,
         rank=recommender.recommend,
+        rerank=recommender.rerank,
         similar=recommender.similar,
         catalog=catalog,
         open_store=lambda: OnlineStore(store_server.url),

@@ -1,0 +1,119 @@
+"""What a shop asks about its visitors, in OpenAPI."""
+
+from typing import Any
+
+from api.openapi_operations import operation, parameters_of, ref
+from api.question import KNOWN, LISTS, RecommendationQuery
+from api.recent_items import KNOWN as KNOWN_RECENT
+from api.recent_items import LISTS as LISTS_RECENT
+from api.recent_items import RecentItems, RecentQuery
+from api.reranking import RerankAnswer, RerankQuery
+from api.routes import bulk, explain, placements, recommendations, rerank, visitors
+from api.routes.catalog import LINES_TYPES
+from api.routes.explain import ExplainQuery, Explanation
+from api.routes.lists import KNOWN as KNOWN_LIST
+from api.routes.lists import LISTS as LISTS_LIST
+from api.routes.lists import ItemList, ListQuery
+from api.routes.placements import PlacementList
+from api.suggestions import Recommendations
+
+TYPES: tuple[type, ...] = (
+    RecommendationQuery,
+    Recommendations,
+    ItemList,
+    ListQuery,
+    RerankQuery,
+    RerankAnswer,
+    RecentQuery,
+    RecentItems,
+    ExplainQuery,
+    Explanation,
+    PlacementList,
+)
+QUERIES = frozenset({"ListQuery", "RecentQuery", "ExplainQuery"})
+"""Query structs that are taken apart into parameters and referred to nowhere."""
+
+_READS = (401, 422, 503)
+_WRITES = (400, 401, 413, 415, 422, 503)
+
+
+def path_parameter(name: str, *, longest: int = 64) -> dict[str, Any]:
+    """A part of a path."""
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": longest},
+    }
+
+
+def asking_paths(schemas: dict[str, Any]) -> dict[str, Any]:
+    """The paths."""
+    questions = parameters_of(schemas["RecommendationQuery"], KNOWN, LISTS)
+    lists = parameters_of(schemas["ListQuery"], KNOWN_LIST, LISTS_LIST)
+    recent = parameters_of(schemas["RecentQuery"], KNOWN_RECENT, LISTS_RECENT)
+    explained = parameters_of(schemas["ExplainQuery"], explain.KNOWN, frozenset())
+    item, answered = path_parameter("item_id"), path_parameter("recommendation_id", longest=160)
+    visitor = path_parameter("visitor_id", longest=visitors.VISITOR_CHARACTERS_MAX)
+    question = {kind: {"schema": ref(RecommendationQuery)} for kind in ("application/json", "text/plain")}
+    candidates = {kind: {"schema": ref(RerankQuery)} for kind in ("application/json", "text/plain")}
+    lines = {kind: {"schema": ref(RecommendationQuery)} for kind in LINES_TYPES}
+    return {
+        recommendations.PATH: {
+            "get": operation("What this visitor should see here, now", Recommendations, _READS, parameters=questions),
+            "post": operation("The same, asked in a body", Recommendations, _WRITES, body=question),
+        },
+        recommendations.NEXT_PATH: {
+            "get": operation(
+                "What comes after an answer: nothing that it, and those it goes on from, have shown",
+                Recommendations,
+                (*_READS, 404),
+                parameters=[answered, *questions],
+            ),
+            "post": operation(
+                "The same, asked in a body", Recommendations, (*_WRITES, 404), parameters=[answered], body=question
+            ),
+        },
+        bulk.PATH: {
+            "post": operation(
+                "Many questions, one a line; an answer or a problem a line, in order, streamed (secret key)",
+                Recommendations,
+                (*_WRITES, 403),
+                body=lines,
+                media_type="application/x-ndjson",
+            )
+        },
+        rerank.PATH: {
+            "post": operation(
+                "A search result or a category page in this visitor's order", RerankAnswer, _WRITES, body=candidates
+            )
+        },
+        "/v1/trending": {"get": operation("What trends, for everybody", ItemList, (401, 422), parameters=lists)},
+        "/v1/items/{item_id}/similar": {
+            "get": operation("What goes with one item", ItemList, (401, 422), parameters=[item, *lists])
+        },
+        "/v1/items/{item_id}/bought-together": {
+            "get": operation("What is bought with one item", ItemList, (401, 422), parameters=[item, *lists])
+        },
+        visitors.PATH: {
+            "get": operation(
+                "What a visitor did last, newest first (secret key)",
+                RecentItems,
+                (*_READS, 403),
+                parameters=[visitor, *recent],
+            )
+        },
+        explain.PATH: {
+            "get": operation(
+                "What an answer was, as far as it was kept (secret key)",
+                Explanation,
+                (*_READS, 403, 404),
+                parameters=explained,
+            )
+        },
+        placements.PATH: {
+            "get": operation(
+                "Where suggestions may stand, and what each place asks for (secret key)", PlacementList, (401, 403)
+            )
+        },
+    }
