@@ -56,14 +56,16 @@ async def test_a_batch_becomes_events_and_what_is_no_shops_is_dropped_kindly(ser
     answer = response.json()
     assert (response.status_code, answer["accepted"], answer["rejected"]) == (202, 5, 0)
     assert [verdict.get("code") for verdict in answer["verdicts"]] == [None, "not_kept", None, None, None]
-    events = {event.event: event for event in await _events(server)}
+    found = await _events(server)
+    events = {event.event: event for event in found}
     assert set(events) == {"add_to_cart", "identify", "purchase", "page_view"}
     assert events["add_to_cart"].items[0].item_id == "507"
     assert events["add_to_cart"].items[0].price == 18.99
     assert [item.item_id for item in events["purchase"].items] == ["507", "pot"]
     assert (events["purchase"].value, events["purchase"].currency) == (40.5, "EUR")
     assert len(events["purchase"].message_id) == 32
-    assert events["identify"].visitor_key == visitor_key("browser-1", secret=KEYS.visitor_secret_bytes).hex()
+    identified = {event.visitor_key for event in found if event.event == "identify"}
+    assert visitor_key("browser-1", secret=KEYS.visitor_secret_bytes).hex() in identified
 
 
 async def test_one_message_has_a_path_of_its_own(server: Server) -> None:
