@@ -66,11 +66,35 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     await run(settings, bus, stop)
 
 
+async def run_engagements(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
+    """The triggers, and the webhook where there is one."""
+    from api.webhooks import run_webhooks
+    from feature_store.online_store import OnlineStore
+    from feature_store.visitor_reader import VisitorReader
+    from recommender.history import History
+    from recommender.triggers import run_triggers
+
+    store = OnlineStore(settings.system.store, settings.store)
+    reader = VisitorReader(store)
+
+    async def history(visitor: bytes, deadline_ms: float) -> History:
+        return History(*await reader.history(visitor, deadline_ms))
+
+    running = [run_triggers(bus, store, history, settings.triggers, stop, dedup=settings.dedup)]
+    if settings.webhook.url:
+        running.append(run_webhooks(bus, settings.webhook, stop))
+    try:
+        await asyncio.gather(*running)
+    finally:
+        await store.close()
+
+
 PARTS: dict[str, RunPart] = {
     "worker": run_worker,
     "archive": run_archive,
     "learner": run_learner,
     "server": run_server,
+    "engagements": run_engagements,
 }
 
 

@@ -4,10 +4,11 @@ import asyncio
 import time
 
 from afterclick.settings import Settings
-from api.app import Services, build_app
+from api.app import build_app
 from api.catalog_table import CatalogTable
 from api.keys import load_or_make_keys
 from api.server import listening_socket, serve
+from api.services import Services
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
 from ingest.attribution import Names

@@ -8,11 +8,13 @@ import msgspec
 
 from afterclick.settings_file import read_sections
 from api.settings import ApiSettings
+from api.webhooks import WebhookSettings
 from feature_store.settings import StoreSettings, WorkerSettings
 from ingest.archive_place import ArchivePlace, open_place
 from ingest.bus.settings import BusSettings
 from ingest.settings import ArchiveSettings, CollectorSettings, DedupSettings
 from recommender.settings import LearnerSettings, RecommenderSettings
+from recommender.triggers.settings import TriggerSettings
 
 
 class SystemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     recommender: RecommenderSettings = RecommenderSettings()
     learner: LearnerSettings = LearnerSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    webhook: WebhookSettings = WebhookSettings()
 
     @property
     def data_dir(self) -> Path:

@@ -60,7 +60,8 @@ class System:
             _python_part(f"server-{i + 1}", "server", settings_file, env) for i in range(settings.system.servers)
         ]
         servers[0] = msgspec.structs.replace(servers[0], ready=lambda: _answers(url))
-        readers = [_python_part(name, name, settings_file, env) for name in _READERS]
+        names = (*_READERS, "engagements") if settings.triggers.enabled else _READERS
+        readers = [_python_part(name, name, settings_file, env) for name in names]
         await self.supervisor.start(*readers, *servers)
         return Running(url, keys, keys_are_new)
 

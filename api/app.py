@@ -47,9 +47,9 @@ from api.routes.metrics import metrics_route
 from api.routes.openapi import openapi_route
 from api.routes.segment import segment_routes
 from api.routes.snippet import snippet_route
+from api.routes.visitor_keys import visitor_keys_route
 from api.segment import SegmentDoor
-from api.services import Background
-from api.services import Services as Services
+from api.services import Background, Services
 from api.settings import ApiSettings
 from api.suggestions import Suggestions
 
@@ -157,6 +157,7 @@ def _routes(
             bytes_max=settings.catalog_body_bytes_max,
             discarded_bytes_max=discarded,
         ),
+        visitor_keys_route(services.keys.visitor_secret_bytes, gate),
         *merchandising_routes(Merchandising(services.merchandising, retry_after_s=settings.retry_after_s), gate),
         # The bus and the store may go down later: suggestions are answered without them, so this process stays ready.
         *health_routes(checks, required=frozenset({"requests", "catalog", "merchandising"})),

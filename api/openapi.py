@@ -14,6 +14,7 @@ from api.openapi_operations import REF, operation, ref
 from api.problems import Problem
 from api.routes.segment import CALLS as SEGMENT_CALLS
 from api.routes.segment import path_of
+from api.routes.visitor_keys import VisitorIds, VisitorKeys
 from api.segment import SegmentBatch, SegmentMessage
 from ingest.catalog import Product
 from ingest.events import SentEvent
@@ -41,6 +42,8 @@ def openapi_document(*, version: str) -> dict[str, Any]:
         CatalogAnswer,
         DashboardData,
         Problem,
+        VisitorIds,
+        VisitorKeys,
         *MERCHANDISING_TYPES,
     )
     _, schemas = msgspec.json.schema_components(types, ref_template=REF)
@@ -118,6 +121,14 @@ def _paths(schemas: dict[str, Any]) -> dict[str, Any]:
         "/openapi.json": {"get": operation("This document", None, (), keyed=False)},
         "/snippet.js": {
             "get": operation("The script of a shop's pages", None, (), keyed=False, media_type="text/javascript")
+        },
+        "/v1/visitors/keys": {
+            "post": operation(
+                "The keys of the shop's own visitors (secret key)",
+                VisitorKeys,
+                (400, 401, 403, 413, 415, 422),
+                body={"application/json": {"schema": ref(VisitorIds)}},
+            )
         },
     }
     for path, methods in merchandising_paths([kind.name for kind in KINDS], operation, ref).items():

@@ -29,10 +29,11 @@ from bench_recommend import SESSIONS, crowd, model_of
 
 from afterclick.ports import free_port
 from afterclick.valkey_server import ValkeyServer
-from api.app import Services, build_app
+from api.app import build_app
 from api.catalog_table import CatalogTable
 from api.keys import Keys
 from api.server import listening_socket, serve
+from api.services import Services
 from api.settings import ApiSettings
 from feature_store.online_store import OnlineStore
 from feature_store.settings import WorkerSettings

@@ -13,9 +13,10 @@ import httpx
 from starlette.applications import Starlette
 
 from afterclick.valkey_server import ValkeyServer
-from api.app import Services, build_app
+from api.app import build_app
 from api.catalog_table import CatalogTable
 from api.keys import Keys
+from api.services import Services
 from api.settings import ApiSettings
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader

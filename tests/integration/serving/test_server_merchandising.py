@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 
+from ingest.identity import visitor_key
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
-from tests.integration.serving.serving_tools import SECRET, WRITE, Server
+from tests.integration.serving.serving_tools import KEYS, SECRET, WRITE, Server
 
 EXPERIMENT = {
     "id": "diverse-home",
@@ -154,3 +155,11 @@ async def test_a_document_must_call_itself_what_it_is_called(server: Server) -> 
 
     assert answer.status_code == 422
     assert "diverse-home" in answer.json()["got"]
+
+
+async def test_the_shop_learns_its_visitors_keys(server: Server) -> None:
+    answer = await server.client.post("/v1/visitors/keys", json={"ids": ["ann", "ben"]}, headers=SECRET)
+
+    wanted = [visitor_key(name, secret=KEYS.visitor_secret_bytes).hex() for name in ("ann", "ben")]
+    assert answer.json() == {"keys": wanted}
+    assert (await server.client.post("/v1/visitors/keys", json={"ids": []}, headers=SECRET)).status_code == 422
