@@ -21,7 +21,12 @@ Pairs = Annotated[Text, typer.Option(help="A file of (prefix, label) rows, inste
 Holdout = Annotated[
     float | None, typer.Option(help="Test on this share of --train, its newest sessions, instead of --test.")
 ]
-ModelName = Annotated[str, typer.Option(help="popularity, transitions, session-knn, ials, own-session or blend.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        help="popularity, transitions, session-knn, ials, own-session, attention, blend, ranker or ranker-shipped."
+    ),
+]
 K = Annotated[int, typer.Option(help="Length of a list.")]
 Repeats = Annotated[bool, typer.Option("--keep-repeats", help="Do not collapse consecutive repeats.")]
 Json = Annotated[Path | None, typer.Option(help="Write the report here.")]

@@ -4,6 +4,8 @@ RecommenderError
 ├── SnapshotRefusedError    an operator's matter: a model file is truncated or altered; the last good one serves
 ├── DeltaRefusedError       our fault: an entry of the topic `model` cannot be read; skipped and counted
 ├── ExpressionError         the caller's fault: a filter or booster cannot be read; says at which column
+├── RankerRefusedError      our fault: trees of another form or other features; the shipped ones serve
+├── RankerUnavailableError  the machine's or the shop's: no ranker can be fitted here yet; the one at hand serves
 └── EvaluationInputError    the caller's fault: a file, column, split or model that is not there
 """
 
@@ -18,6 +20,14 @@ class SnapshotRefusedError(RecommenderError):
 
 class DeltaRefusedError(RecommenderError):
     """An entry of the topic `model` is not what the codec writes."""
+
+
+class RankerRefusedError(RecommenderError):
+    """Trees are not what the serving kernel can walk; the message says what was wanted and what came."""
+
+
+class RankerUnavailableError(RecommenderError):
+    """A ranker cannot be fitted: LightGBM cannot be loaded, or there is too little to learn from."""
 
 
 class EvaluationInputError(RecommenderError):

@@ -4,15 +4,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import structlog
 
 from recommender.blend import Blend, BlendParameters
-from recommender.errors import EvaluationInputError
+from recommender.errors import EvaluationInputError, RankerUnavailableError
+from recommender.models.attention import AttentionParameters
+from recommender.models.attention_training import attention_of
 from recommender.models.ials import Ials, IalsParameters, fit_ials, session_matrix
 from recommender.models.own_session import OwnSession
 from recommender.models.popularity import Popularity
 from recommender.models.protocol import Events, Model
 from recommender.models.session_knn import SessionKnn, SessionKnnParameters
 from recommender.models.transitions import TransitionParameters, Transitions
+from recommender.ranker.model import RankedModels, Ranker
+from recommender.ranker.training import RankerParameters, fit_ranker
+from recommender.ranker.trees import default_trees
+
+_log = structlog.get_logger(__name__)
 
 
 class ModelParameters(msgspec.Struct, frozen=True):
@@ -22,6 +30,9 @@ class ModelParameters(msgspec.Struct, frozen=True):
     session_knn: SessionKnnParameters = SessionKnnParameters()
     transitions: TransitionParameters = TransitionParameters()
     blend: BlendParameters = BlendParameters()
+    attention: AttentionParameters = AttentionParameters()
+    ranker: RankerParameters = RankerParameters()
+    ranker_attention: bool = False
 
 
 def train(name: str, events: Events, *, items: int, parameters: ModelParameters, threads: int = 0) -> Model:
@@ -45,13 +56,49 @@ def train(name: str, events: Events, *, items: int, parameters: ModelParameters,
     return builder(events, items, parameters, threads)
 
 
+def ranked_models(events: Events, items: int, parameters: ModelParameters, threads: int = 0) -> RankedModels:
+    """What a ranker ranks the lists of, after learning `events`; arguments as in `train`."""
+    popularity, knn, transitions, ials = (
+        Popularity(),
+        SessionKnn(parameters.session_knn),
+        Transitions(parameters.transitions),
+        _ials(events, items, parameters, threads),
+    )
+    for model in (popularity, knn, transitions):
+        model.update_many(events)
+    own = OwnSession(with_current=parameters.transitions.keep_repeats)
+    attention = attention_of(events, items, parameters.attention) if parameters.ranker_attention else None
+    return RankedModels(popularity, knn, transitions, ials, own, attention)
+
+
 def used_parameters(name: str, parameters: ModelParameters) -> dict[str, Any]:
     """What of `parameters` the model `name` uses, as plain values."""
-    parts = {"ials": "ials", "session-knn": "session_knn", "transitions": "transitions"}
-    if name == "blend":
+    parts = {"ials": "ials", "session-knn": "session_knn", "transitions": "transitions", "attention": "attention"}
+    if name in ("blend", "ranker", "ranker-shipped"):
         used: dict[str, Any] = msgspec.to_builtins(parameters)
         return used
     return {name: msgspec.to_builtins(getattr(parameters, parts[name]))} if name in parts else {}
+
+
+def _attention(events: Events, items: int, parameters: ModelParameters, _threads: int) -> Model:
+    return attention_of(events, items, parameters.attention)
+
+
+def _ranker(events: Events, items: int, parameters: ModelParameters, threads: int) -> Model:
+    def build(past: Events) -> RankedModels:
+        return ranked_models(past, items, parameters, threads)
+
+    keep_repeats = parameters.transitions.keep_repeats
+    try:
+        trees = fit_ranker(events, build, parameters.ranker, items=items, keep_repeats=keep_repeats)
+    except RankerUnavailableError as error:
+        _log.warning("ranking by the shipped trees", reason=str(error))
+        trees = default_trees()
+    return Ranker(build(events), trees)
+
+
+def _shipped_ranker(events: Events, items: int, parameters: ModelParameters, threads: int) -> Model:
+    return Ranker(ranked_models(events, items, parameters, threads), default_trees())
 
 
 def _popularity(events: Events, _items: int, _parameters: ModelParameters, _threads: int) -> Model:
@@ -72,7 +119,7 @@ def _session_knn(events: Events, _items: int, parameters: ModelParameters, _thre
     return model
 
 
-def _ials(events: Events, items: int, parameters: ModelParameters, threads: int) -> Model:
+def _ials(events: Events, items: int, parameters: ModelParameters, threads: int) -> Ials:
     fit = fit_ials(session_matrix(events, items=items), parameters.ials, threads=threads)
     return Ials(parameters.ials, fit.item_vectors)
 
@@ -93,7 +140,10 @@ _BUILDERS: Mapping[str, Callable[[Events, int, ModelParameters, int], Model]] = 
     "session-knn": _session_knn,
     "ials": _ials,
     "own-session": _own_session,
+    "attention": _attention,
     "blend": _blend,
+    "ranker": _ranker,
+    "ranker-shipped": _shipped_ranker,
 }
 
 MODEL_NAMES = tuple(_BUILDERS)

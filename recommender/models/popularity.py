@@ -77,6 +77,13 @@ class Popularity:
         trend: Scores = (fast - expected) / np.sqrt(expected + np.float32(1.0))
         return trend
 
+    def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """Shape (n, 2) slow and fast counts by row, as of when, and both half-lives; not to be changed.
+
+        The arrays themselves, longer than there are items, for kernels that read them in place.
+        """
+        return self._counts, self._times_ms, self._half_lives_ms
+
     def block(self, rows: Rows) -> dict[str, NDArray[Any]]:
         """What is held of `rows`, absolutely, for `set_block` of a replica."""
         return {"rows": rows, "counts": self._counts[rows], "times_ms": self._times_ms[rows]}

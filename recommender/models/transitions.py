@@ -101,6 +101,18 @@ class Transitions:
         )
         return Scored(rows, scores)
 
+    @property
+    def newest_ms(self) -> int:
+        """Time of the newest event learnt; 0 before the first."""
+        return self._newest_ms
+
+    def followers(self) -> tuple[Rows, NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], float]:
+        """By row the followers (-1: none), their weights, the sum of all weights, as of when, and their half-life.
+
+        The arrays themselves, longer than there are items, for kernels that read them in place.
+        """
+        return self._neighbours, self._weights, self._sums, self._times_ms, self.parameters.half_life_ms
+
     def block(self, rows: Rows) -> dict[str, NDArray[Any]]:
         """What is held of `rows`, absolutely, for `set_block` of a replica."""
         return {

@@ -21,6 +21,8 @@ from recommender.models.recently_viewed import RecentlyViewed
 from recommender.models.session_knn import SessionKnn, SessionKnnParameters
 from recommender.models.transitions import TransitionParameters, Transitions
 from recommender.models.trends import Trends
+from recommender.ranker import RankedModels, Ranker
+from recommender.ranker.trees import default_trees
 
 SMALL = IalsParameters(factors=8, alpha=20.0, regularization=0.1)
 VECTORS = np.random.default_rng(1).normal(size=(6, 8)).astype(np.float32)
@@ -53,6 +55,16 @@ MODELS: dict[str, Callable[[], Model]] = {
     "buy-again": lambda: BuyAgain(BuyAgainParameters(buyers_max=64, gap_ms_min=1)),
     "content": described,
     "blend": blended,
+    "ranker": lambda: Ranker(
+        RankedModels(
+            Popularity(),
+            SessionKnn(SessionKnnParameters(sessions_max=64, postings_max=512)),
+            Transitions(TransitionParameters(sessions_max=64)),
+            Ials(SMALL, VECTORS),
+            OwnSession(),
+        ),
+        default_trees(),
+    ),
 }
 
 
