@@ -6,7 +6,8 @@ came first; what is older than a ring reaches back from the newest event time of
 a forward decay (Cormode et al. 2009), kept as whole numbers so that the sum does not depend on the order of adding.
 
 Bytes after the 28 of the header: newest event time (6), one bit for each byte of the bitmap that is not 0, those bytes
-of the bitmap (one bit for each bucket that is not 0), then those buckets as LEB128.
+of the bitmap (one bit for each bucket that is not 0), then those buckets as LEB128; then, where the layout counts
+different visitors, what `unique_visitors` writes.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_store.byte_fields import read_le, read_u64_be, write_le, write_u64_be
-from feature_store.record_header import GUARD_BYTES, HEADER_BYTES, VERSION, check_record
+from feature_store.record_header import GUARD_BYTES, HEADER_BYTES, VERSION, check_record, layout_of
 from feature_store.touches import Touches, is_applied, stored_batch, written_records
+from feature_store.unique_visitors import (
+    CELLS,
+    STEP_MS,
+    UNIQUES_BYTES_MAX,
+    estimated_visitors,
+    read_uniques,
+    see,
+    write_uniques,
+)
 
 WEIGHT_SCALE = 1024
 """What an event at the very start of a weighted bucket counts; rounding costs at most 1/2048 of its weight."""
@@ -35,11 +45,17 @@ class Resolution(NamedTuple):
 
 
 class BucketLayout(NamedTuple):
-    """What a kind of record counts, and how finely. Stored records depend on it: a change is a new layout number."""
+    """What a kind of record counts, and how finely. Stored records depend on it: a change is a new layout number.
+
+    `uniques`: different visitors too; touches then have 32 bits of the visitor's key in `ITEM`.
+    `predecessor`: what an earlier release stored in its place; see `upgraded_buckets`.
+    """
 
     number: int
     metrics: tuple[str, ...]
     resolutions: tuple[Resolution, ...]
+    uniques: bool = False
+    predecessor: "BucketLayout | None" = None
 
     @property
     def cells_per_metric(self) -> int:
@@ -51,7 +67,13 @@ class BucketLayout(NamedTuple):
         """A record never gets larger than this."""
         cells = self.cells_per_metric * len(self.metrics)
         bitmap_bytes = -(-cells // 8)
-        return _MASK_AT + -(-bitmap_bytes // 8) + bitmap_bytes + cells * _VARINT_BYTES_MAX
+        counts_bytes = -(-bitmap_bytes // 8) + bitmap_bytes + cells * _VARINT_BYTES_MAX
+        return _MASK_AT + counts_bytes + (UNIQUES_BYTES_MAX if self.uniques else 0)
+
+    def empty(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A record's cells, shape (metrics * cells_per_metric,), and its visitors' steps, all 0."""
+        cells = np.zeros(self.cells_per_metric * len(self.metrics), dtype=np.int64)
+        return cells, np.zeros(CELLS if self.uniques else 0, dtype=np.int64)
 
     def shape_arrays(self) -> NDArray[np.int64]:
         """Shape (resolutions, 3): bucket_ms, buckets, weighted; as the kernel takes it."""
@@ -59,10 +81,14 @@ class BucketLayout(NamedTuple):
 
 
 class BucketRecord(NamedTuple):
-    """One record decoded: `newest_ms`, and `cells` of shape (metrics, cells_per_metric), rings side by side."""
+    """One record decoded: `newest_ms`, and `cells` of shape (metrics, cells_per_metric), rings side by side.
+
+    `visitor_steps`: shape (256,), see `unique_visitors`; of shape (0,) where the layout counts no visitors.
+    """
 
     newest_ms: int
     cells: NDArray[np.int64]
+    visitor_steps: NDArray[np.int64]
 
 
 def read_buckets(record: bytes | None, layout: BucketLayout) -> BucketRecord:
@@ -71,12 +97,13 @@ def read_buckets(record: bytes | None, layout: BucketLayout) -> BucketRecord:
     Raises:
         RecordFormatError: another version or layout.
     """
-    cells = np.zeros(layout.cells_per_metric * len(layout.metrics), dtype=np.int64)
+    cells, steps = layout.empty()
     newest_ms = 0
     if record is not None:
+        record = upgraded_buckets(record, layout)
         check_record(record, layout=layout.number)
-        newest_ms = _decode(np.frombuffer(record, np.uint8), 0, cells)
-    return BucketRecord(newest_ms, cells.reshape(len(layout.metrics), -1))
+        newest_ms = _decode(np.frombuffer(record, np.uint8), 0, cells, steps)
+    return BucketRecord(newest_ms, cells.reshape(len(layout.metrics), -1), steps)
 
 
 def apply_to_buckets(
@@ -92,9 +119,31 @@ def apply_to_buckets(
     """
     batch = stored_batch(records, touches, log_id)
     out, ends = batch.output(layout.bytes_max)
-    cells = np.zeros(layout.cells_per_metric * len(layout.metrics), dtype=np.int64)
-    _apply(*batch, layout.number, layout.shape_arrays(), cells, out, ends)
+    _apply(*batch, layout.number, layout.shape_arrays(), *layout.empty(), out, ends)
     return written_records(out, ends)
+
+
+def upgraded_buckets(record: bytes, layout: BucketLayout) -> bytes:
+    """A record of the layout's predecessor in today's, at the same position of the same log; any other as it is.
+
+    Rings of the same resolution of metrics of the same name are taken over; all else is 0.
+    """
+    old = layout.predecessor
+    if old is None or layout_of(record) != old.number:
+        return record
+    was = read_buckets(record, old)
+    cells, steps = layout.empty()
+    now = BucketRecord(was.newest_ms, cells.reshape(len(layout.metrics), -1), steps)
+    for resolution, ring in enumerate(layout.resolutions):
+        if ring in old.resolutions:
+            from_ring = _ring(was, old, old.resolutions.index(ring))
+            to_ring = _ring(now, layout, resolution)
+            for metric, name in enumerate(layout.metrics):
+                if name in old.metrics:
+                    to_ring[metric] = from_ring[old.metrics.index(name)]
+    out = np.zeros(layout.bytes_max, np.uint8)
+    size = _encode_jit(out, cells, steps, was.newest_ms, layout.number)
+    return record[:GUARD_BYTES] + out[GUARD_BYTES:size].tobytes()
 
 
 def count_since(
@@ -126,6 +175,14 @@ def decayed_count(record: BucketRecord, layout: BucketLayout, resolution: int, *
     return np.asarray(_ring(record, layout, resolution)[:, numbers % buckets] @ weights, dtype=np.float64)
 
 
+def visitors_since(record: BucketRecord, *, start_ms: int, end_ms: int) -> float:
+    """Different visitors in the steps of six minutes that touch (start_ms, end_ms], up to 24 hours; an estimate.
+
+    A visitor who came again after `end_ms` is not counted: to read a window of the past, take a record of that time.
+    """
+    return float(estimated_visitors(record.visitor_steps, start_ms // STEP_MS, end_ms // STEP_MS))
+
+
 def _ring(record: BucketRecord, layout: BucketLayout, resolution: int) -> NDArray[np.int64]:
     first = sum(other.buckets for other in layout.resolutions[:resolution])
     return record.cells[:, first : first + layout.resolutions[resolution].buckets]
@@ -136,8 +193,8 @@ _fast: Any = numba.njit(cache=True, inline="always")
 
 
 @_jit
-def _decode(buffer: Any, at: int, cells: Any) -> int:
-    """Fill `cells` from the record at `at`; returns its newest event time."""
+def _decode(buffer: Any, at: int, cells: Any, steps: Any) -> int:
+    """Fill `cells` and `steps` from the record at `at`; returns its newest event time."""
     cells[:] = 0
     bitmap_bytes = (len(cells) + 7) // 8
     bitmap_at = at + _MASK_AT + (bitmap_bytes + 7) // 8
@@ -159,11 +216,14 @@ def _decode(buffer: Any, at: int, cells: Any) -> int:
                 value_at += 1
             cells[8 * i + bit] = value | int(buffer[value_at]) << shift
             value_at += 1
-    return int(read_le(buffer, at + HEADER_BYTES, 6))
+    newest_ms = int(read_le(buffer, at + HEADER_BYTES, 6))
+    if len(steps):
+        read_uniques(buffer, value_at, steps, newest_ms // STEP_MS)
+    return newest_ms
 
 
 @_fast
-def _encode(out: Any, cells: Any, newest_ms: int, layout_number: int) -> int:
+def _encode(out: Any, cells: Any, steps: Any, newest_ms: int, layout_number: int) -> int:
     """Write all but position and log id; returns the record's size."""
     bitmap_bytes = (len(cells) + 7) // 8
     bitmap_at = _MASK_AT + (bitmap_bytes + 7) // 8
@@ -188,7 +248,14 @@ def _encode(out: Any, cells: Any, newest_ms: int, layout_number: int) -> int:
         if value:
             out[at] = value
             at += 1
+    if len(steps):
+        at = write_uniques(out, at, steps, newest_ms // STEP_MS)
     return at
+
+
+@_jit
+def _encode_jit(out: Any, cells: Any, steps: Any, newest_ms: int, layout_number: int) -> int:
+    return int(_encode(out, cells, steps, newest_ms, layout_number))
 
 
 @_fast
@@ -229,6 +296,7 @@ def _apply(
     layout_number: int,
     resolutions: Any,
     cells: Any,
+    steps: Any,
     out: Any,
     ends: Any,
 ) -> None:
@@ -239,9 +307,9 @@ def _apply(
         major, minor_index, newest_ms = -1, -1, 0
         if offsets[row + 1] > offsets[row]:
             major, minor_index = read_u64_be(stored, offsets[row]), read_u64_be(stored, offsets[row] + 8)
-            newest_ms = _decode(stored, offsets[row], cells)
+            newest_ms = _decode(stored, offsets[row], cells, steps)
         else:
-            cells[:] = 0
+            cells[:], steps[:] = 0, 0
         applied = -1
         for i in range(starts[row], starts[row + 1]):
             touch = touches[i]
@@ -252,6 +320,8 @@ def _apply(
                 _advance(cells, resolutions, metrics, newest_ms, touch[3])
                 newest_ms = touch[3]
             _add(cells, resolutions, touch[4] * width, newest_ms, touch[3], touch[5])
+            if len(steps):
+                see(steps, touch[6], touch[3] // STEP_MS)
         if applied < 0:
             ends[row] = end
             continue
@@ -259,5 +329,5 @@ def _apply(
         write_u64_be(record, 0, touches[applied, 1])
         write_u64_be(record, 8, touches[applied, 2])
         record[16:24] = log_id
-        end += _encode(record, cells, newest_ms, layout_number)
+        end += _encode(record, cells, steps, newest_ms, layout_number)
         ends[row] = end

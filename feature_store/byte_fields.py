@@ -39,3 +39,35 @@ def write_le(buffer: Any, at: int, size: int, value: int) -> None:
     for i in range(size):
         buffer[at + i] = value & 0xFF
         value >>= 8
+
+
+@_fast
+def varint_bytes(value: int) -> int:
+    """How many bytes `write_varint` takes for `value` >= 0."""
+    size = 1
+    while value >= 0x80:
+        value >>= 7
+        size += 1
+    return size
+
+
+@_fast
+def write_varint(buffer: Any, at: int, value: int) -> int:
+    """LEB128 of `value` >= 0; returns where it ends."""
+    while value >= 0x80:
+        buffer[at] = (value & 0x7F) | 0x80
+        value >>= 7
+        at += 1
+    buffer[at] = value
+    return at + 1
+
+
+@_fast
+def read_varint(buffer: Any, at: int) -> tuple[int, int]:
+    """The inverse of `write_varint`: the value and where it ends."""
+    value, shift = 0, 0
+    while buffer[at] & 0x80:
+        value |= (int(buffer[at]) & 0x7F) << shift
+        shift += 7
+        at += 1
+    return value | int(buffer[at]) << shift, at + 1

@@ -9,11 +9,11 @@ import structlog
 from prometheus_client import Counter
 
 from feature_store import keys
-from feature_store.event_touches import PlacedEvent
 from feature_store.online_store import Checkpoint, OnlineStore, StoreIdentity
 from feature_store.placing import applicable_events
 from feature_store.record_updater import RecordUpdater
 from feature_store.settings import WorkerSettings
+from feature_store.touch_gathering import PlacedEvent
 from ingest.bus.contract import Bus, Start
 from ingest.dedup import Deduplicated, read_deduplicated
 from ingest.settings import DedupSettings

@@ -1,33 +1,53 @@
-"""Every feature, declared once: the names, windows and meanings that records, dumps and the docs page derive from."""
+"""The metadata of features: what an entity, a feature view, a feature and an aggregation are, and their registry."""
 
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from feature_store import layouts
-from feature_store.bucket_record import BucketLayout
-from feature_store.kinds import Kind
-from feature_store.visitor_record import EVENTS_MAX, SHOWN_MAX
-from feature_store.windows import VISITOR_WINDOWS_MS
+from feature_store.errors import UnknownFeatureError
 
-Entity = Literal["visitor", "item", "placement", "event_name"]
+Dtype = Literal["int64", "float64", "bool", "string", "int64_list", "float64_list", "string_list"]
+Value = int | float | bool | str | None | list[int] | list[float] | list[str]
+Function = Literal["count", "sum", "decayed_count", "unique_count", "last", "list", "derived"]
+
+
+class Entity(msgspec.Struct, frozen=True):
+    """What features are of; `key` says what names one of them."""
+
+    name: str
+    key: str
+    description: str
+
+
+class Aggregation(msgspec.Struct, frozen=True):
+    """How events become the value, as Feast's: over `column`, by `function`, in a window that slides.
+
+    `window_ms`: None for what is no window over time. `slide_ms`: 0 where the window slides with every millisecond.
+    """
+
+    column: str
+    function: Function
+    window_ms: int | None = None
+    slide_ms: int = 0
 
 
 class Feature(msgspec.Struct, frozen=True):
     """One feature, as a consumer names it: `entity:name`.
 
-    `window_ms`: None for what is no count over time. `edge`: by how much the window may differ from an exact one.
+    `edge`: by how much the window may differ from an exact one. `events`: which events of the topic it is made from.
     """
 
     name: str
-    entity: Entity
-    dtype: str
+    entity: str
+    dtype: Dtype
     unit: str
-    window_ms: int | None
+    aggregation: Aggregation
     edge: str
-    default: str
+    default: Value
     owner: str
     description: str
+    events: tuple[str, ...]
     tags: tuple[str, ...] = ()
 
     @property
@@ -35,99 +55,84 @@ class Feature(msgspec.Struct, frozen=True):
         """`entity:name`."""
         return f"{self.entity}:{self.name}"
 
+    @property
+    def window_ms(self) -> int | None:
+        """The length of its window; None for what is no window over time."""
+        return self.aggregation.window_ms
 
-class BucketWindow(msgspec.Struct, frozen=True):
-    """A window that is read from the buckets of a record: which ring, how far back; a decayed one only fades."""
+
+class Calculated(NamedTuple):
+    """A feature and how its value is read from a moment of its entity (see `moments`)."""
+
+    feature: Feature
+    calculate: Callable[[Any], Value]
+
+
+class FeatureView(msgspec.Struct, frozen=True):
+    """The features that one kind of record holds, how long that is kept, and what topic it is made from.
+
+    `moment`: makes of (records, now_ms, name_of) what the calculations read; see `reading.read_features`.
+    """
 
     name: str
-    resolution: int
-    window_ms: int
-    decayed: bool = False
+    entity: str
+    ttl_ms: int
+    source: str
+    owner: str
+    description: str
+    calculated: tuple[Calculated, ...]
+    moment: Callable[[Sequence[bytes | None], int, Callable[[int], str]], Any]
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Its features, in order."""
+        return tuple(calculated.feature for calculated in self.calculated)
 
 
-_LAST_HOUR = BucketWindow("1h", layouts.BY_MINUTE, layouts.HOUR_MS)
-_LAST_DAY = BucketWindow("24h", layouts.BY_HOUR, layouts.DAY_MS)
+class Registry:
+    """Every entity and view there is; a feature's name leads to its view and its calculation.
 
-ITEM_WINDOWS: Final = (
-    _LAST_HOUR,
-    BucketWindow("2h", layouts.BY_MINUTE, 2 * layouts.HOUR_MS),
-    _LAST_DAY,
-    BucketWindow("decayed", layouts.DECAYED, layouts.HALF_LIFE_MS, decayed=True),
-)
-PLACEMENT_WINDOWS: Final = (_LAST_HOUR, _LAST_DAY)
-EVENT_NAME_WINDOWS: Final = (
-    BucketWindow("1m", layouts.BY_SECOND, layouts.MINUTE_MS),
-    BucketWindow("1h", layouts.KINDS_BY_MINUTE, layouts.HOUR_MS),
-)
+    Raises:
+        ValueError: two features of one name, or a view of an entity that is not declared.
+    """
 
-_OWNER = "feature_store"
-_OF_ITEM = {"view": "views of the item", "add": "times it was put into a cart", "purchase": "times it was bought"}
-_OF_PLACEMENT = {"shown": "suggested items shown there", "clicked": "suggested items clicked there"}
+    def __init__(self, entities: Iterable[Entity], views: Iterable[FeatureView]) -> None:
+        self.entities: Mapping[str, Entity] = {entity.name: entity for entity in entities}
+        self.views = tuple(views)
+        self._found: dict[str, tuple[FeatureView, Calculated]] = {}
+        for view in self.views:
+            if view.entity not in self.entities:
+                raise ValueError(f"feature view {view.name}: wanted a declared entity; got {view.entity}; declare it")
+            for calculated in view.calculated:
+                name = calculated.feature.full_name
+                if name in self._found:
+                    raise ValueError(f"feature {name}: wanted it declared once; got it twice; rename one of them")
+                self._found[name] = (view, calculated)
 
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Every feature, view by view."""
+        return tuple(feature for view in self.views for feature in view.features)
 
-def _visitor_features() -> tuple[Feature, ...]:
-    counts = tuple(
-        Feature(
-            f"{kind.name.lower()}_{window}",
-            "visitor",
-            "int64",
-            "events",
-            window_ms,
-            f'exact to the millisecond; "at least" once {EVENTS_MAX} newer events have come',
-            "0",
-            _OWNER,
-            f"{kind.name.lower().replace('_', ' ')} events in the last {window}",
-        )
-        for kind in Kind
-        for window, window_ms in VISITOR_WINDOWS_MS.items()
-    )
-    lists = (
-        _list("events", f"the latest {EVENTS_MAX} deliberate events by event time: time, kind, quantity, item"),
-        _list("shown", f"the last {SHOWN_MAX} items shown, by event time"),
-    )
-    return (*lists, *counts)
+    def __contains__(self, full_name: str) -> bool:
+        return full_name in self._found
 
+    def find(self, full_name: str) -> tuple[FeatureView, Calculated]:
+        """The view and the calculation of `entity:name`.
 
-def _list(name: str, description: str) -> Feature:
-    return Feature(name, "visitor", "list", "events", None, "exact", "empty", _OWNER, description, ("recommender",))
+        Raises:
+            UnknownFeatureError: no such feature is declared; names those that begin alike.
+        """
+        found = self._found.get(full_name)
+        if found is None:
+            beginning = full_name[: full_name.find(":") + 4]
+            alike = ", ".join([name for name in self._found if name.startswith(beginning)][:5])
+            raise UnknownFeatureError(
+                f"feature: wanted one that is declared; got {full_name[:96]}; see `afterclick features list`"
+                + (f", for example {alike}" if alike else "")
+            )
+        return found
 
-
-def _bucket_features(
-    entity: Entity, layout: BucketLayout, windows: tuple[BucketWindow, ...], meanings: dict[str, str]
-) -> tuple[Feature, ...]:
-    return tuple(
-        Feature(
-            f"{metric}_{window.name}",
-            entity,
-            "float64" if window.decayed else "int64",
-            "events",
-            window.window_ms,
-            _edge(layout, window),
-            "0",
-            _OWNER,
-            meanings.get(metric, f"`{metric}` events")
-            + (", each weighing half as much after every 7 days" if window.decayed else f" in the last {window.name}"),
-            ("dashboard",) if window.name in {"1h", "2h", "1m"} else (),
-        )
-        for metric in layout.metrics
-        for window in windows
-    )
-
-
-def _edge(layout: BucketLayout, window: BucketWindow) -> str:
-    if window.decayed:
-        return (
-            "each event's weight to 0.05 %; events older than 7 half-lives may be left out (each weighed under 1/128)"
-        )
-    return (
-        f"never less; more by what lies in at most {layout.resolutions[window.resolution].bucket_ms // 1000} s before"
-    )
-
-
-FEATURES: Final = (
-    *_visitor_features(),
-    *_bucket_features("item", layouts.ITEM, ITEM_WINDOWS, _OF_ITEM),
-    *_bucket_features("placement", layouts.PLACEMENT, PLACEMENT_WINDOWS, _OF_PLACEMENT),
-    *_bucket_features("event_name", layouts.EVENT_KINDS, EVENT_NAME_WINDOWS, {}),
-)
-"""Everything that can be read; `docs/features.md` is made from it."""
+    def extended(self, entities: Iterable[Entity], views: Iterable[FeatureView]) -> "Registry":
+        """This registry with more in it; raises as the constructor."""
+        return Registry([*self.entities.values(), *entities], [*self.views, *views])

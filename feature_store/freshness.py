@@ -7,6 +7,7 @@ from feature_store import keys
 from feature_store.bucket_record import apply_to_buckets, count_since, read_buckets
 from feature_store.layouts import FRESHNESS, FRESHNESS_BINS, FRESHNESS_BINS_PER_DOUBLING
 from feature_store.online_store import OnlineStore
+from feature_store.touches import TOUCH_COLUMNS
 
 STALE_MS = 3_600_000
 """A worker that has said nothing for an hour is forgotten."""
@@ -30,7 +31,7 @@ class FreshnessHistogram:
         counts = np.bincount(_bin_of(ages_ms), minlength=FRESHNESS_BINS)
         bins = np.flatnonzero(counts)
         self._position += 1
-        touches = np.zeros((len(bins), 7), np.int64)
+        touches = np.zeros((len(bins), TOUCH_COLUMNS), np.int64)
         touches[:, 1], touches[:, 3], touches[:, 4], touches[:, 5] = self._position, now_ms, bins, counts[bins]
         [self._record] = apply_to_buckets([self._record], touches, layout=FRESHNESS, log_id=0)
         self._changed = True

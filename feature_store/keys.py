@@ -15,9 +15,14 @@ PLACEMENTS = b"{store}:placements"
 FRESHNESS = b"{store}:freshness"
 """Hash: worker -> its freshness record."""
 ITEM_IDS = b"{items}:ids"
-"""List: item id by item index; index 0 is no item."""
+"""List: item id, or the name of a category, by its number; 0 is no item."""
 ITEM_INDEX = b"{items}:index"
-"""Hash: item index by item id."""
+"""Hash: the number by the name."""
+
+_VARIANT = "\x1f"
+"""Between the names of a placement and of the variant that its suggestions were made by."""
+_CATEGORY = "\0"
+"""Items and categories are numbered together, in the list `ITEM_IDS`; this comes before the name of a category."""
 
 ITEM_RUN = b"{items}:run"
 """On a cluster: the run of the node that holds the item index, when numbers were last left out."""
@@ -39,19 +44,50 @@ def identity_key(visitor: bytes) -> bytes:
     return IDENTITY_PREFIX + visitor
 
 
+def visitor_key_of(hexadecimal: str) -> bytes:
+    """The same of the hash as an event has it, 32 hex digits."""
+    return visitor_key(bytes.fromhex(hexadecimal))
+
+
 def item_key(partition: int, item_index: int) -> bytes:
     """`i:` partition and item index, 8 bytes: there are as many as items times partitions."""
     return _ITEM.pack(b"i", 58, partition, item_index)
 
 
 def split_item_key(key: bytes) -> tuple[int, int]:
-    """The inverse of `item_key`: (partition, item index)."""
+    """The inverse of `item_key` and `category_key`: (partition, number)."""
     _, _, partition, item_index = _ITEM.unpack(key)
     return partition, item_index
 
 
+def category_name(category: str) -> str:
+    """A category as the list of names has it."""
+    return _CATEGORY + category
+
+
+def category_of(name: str) -> str:
+    """The inverse of `category_name`."""
+    return name.removeprefix(_CATEGORY)
+
+
+def category_key(partition: int, category_index: int) -> bytes:
+    """`y:` partition and the category's number, 8 bytes."""
+    return _ITEM.pack(b"y", 58, partition, category_index)
+
+
+def placement_name(placement: str, variant: str) -> str:
+    """What the record of a placement is named; `variant` is empty outside experiments."""
+    return placement + _VARIANT + variant if variant else placement
+
+
+def split_placement_name(name: str) -> tuple[str, str]:
+    """The inverse of `placement_name`: (placement, variant)."""
+    placement, _, variant = name.partition(_VARIANT)
+    return placement, variant
+
+
 def placement_key(partition: int, placement: str) -> bytes:
-    """`p:` partition and the placement's name."""
+    """`p:` partition and the placement's name, see `placement_name`."""
     return b"p:" + _PARTITION.pack(partition) + placement.encode()
 
 

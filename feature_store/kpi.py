@@ -144,10 +144,13 @@ async def _placements(store: OnlineStore, partitions: int, now_ms: int) -> tuple
     names = sorted(member.decode() for member in members)
     wanted = [keys.placement_key(partition, name) for name in names for partition in range(partitions)]
     records = await _buckets(store, wanted, layouts.PLACEMENT)
-    numbers = []
+    by_placement: dict[str, list[BucketRecord]] = {}
     for i, name in enumerate(names):
-        of_placement = records[i * partitions : (i + 1) * partitions]
-        shown, clicked = (int(count) for count in _last_hour(of_placement, layouts.PLACEMENT, now_ms))
+        placement, _ = keys.split_placement_name(name)
+        by_placement.setdefault(placement, []).extend(records[i * partitions : (i + 1) * partitions])
+    numbers = []
+    for name, of_placement in by_placement.items():
+        shown, clicked, *_ = (int(count) for count in _last_hour(of_placement, layouts.PLACEMENT, now_ms))
         if shown or clicked:
             numbers.append(PlacementNumbers(name, shown, clicked, clicked / shown if shown else None))
     return tuple(sorted(numbers, key=lambda n: (-n.shown_1h, n.placement))[:PLACEMENTS_SHOWN_MAX])

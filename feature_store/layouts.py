@@ -3,7 +3,13 @@
 from typing import Final, get_args
 
 from feature_store.bucket_record import BucketLayout, Resolution
-from feature_store.record_header import LAYOUT_EVENT_KINDS, LAYOUT_FRESHNESS, LAYOUT_ITEM, LAYOUT_PLACEMENT
+from feature_store.record_header import (
+    LAYOUT_CATEGORY,
+    LAYOUT_EVENT_KINDS,
+    LAYOUT_FRESHNESS,
+    LAYOUT_ITEM,
+    LAYOUT_PLACEMENT,
+)
 from ingest.events import EventName
 
 SECOND_MS: Final = 1_000
@@ -20,13 +26,27 @@ BY_HOUR: Final = 1
 DECAYED: Final = 2
 """Places of the resolutions in the layouts below."""
 
+_DECAYING = Resolution(HALF_LIFE_MS, 8, weighted=True)
+_ITEM_METRICS = ("view", "add", "purchase")
+BY_TEN_SECONDS: Final = 3
+
+# What the first release stored; rings that are still kept are taken over.
+_FIRST_ITEM = BucketLayout(2, _ITEM_METRICS, (_TWO_HOURS, _DAY, _DECAYING))
+_FIRST_PLACEMENT = BucketLayout(3, ("shown", "clicked"), (_TWO_HOURS, _DAY))
+
 ITEM = BucketLayout(
-    LAYOUT_ITEM, ("view", "add", "purchase"), (_TWO_HOURS, _DAY, Resolution(HALF_LIFE_MS, 8, weighted=True))
+    LAYOUT_ITEM, _ITEM_METRICS, (_TWO_HOURS, _DAY, _DECAYING, Resolution(10 * SECOND_MS, 7)), True, _FIRST_ITEM
 )
 ITEM_METRIC_OF_EVENT: Final = {"view_item": 0, "add_to_cart": 1, "purchase": 2}
+CATEGORY = BucketLayout(LAYOUT_CATEGORY, _ITEM_METRICS, (_TWO_HOURS, _DAY, _DECAYING), uniques=True)
 
-PLACEMENT = BucketLayout(LAYOUT_PLACEMENT, ("shown", "clicked"), (_TWO_HOURS, _DAY))
-PLACEMENT_METRIC_OF_EVENT: Final = {"view_item_list": 0, "select_item": 1}
+PLACEMENT = BucketLayout(
+    LAYOUT_PLACEMENT, ("shown", "clicked", "added", "sold", "revenue"), (_TWO_HOURS, _DAY), False, _FIRST_PLACEMENT
+)
+PLACEMENT_METRIC_OF_EVENT: Final = {"view_item_list": 0, "select_item": 1, "add_to_cart": 2, "purchase": 3}
+SOLD: Final = 3
+REVENUE: Final = 4
+"""In hundredths of the shop's currency, of what was sold."""
 
 EVENT_KINDS = BucketLayout(
     LAYOUT_EVENT_KINDS, tuple(get_args(EventName)), (Resolution(SECOND_MS, 121), Resolution(MINUTE_MS, 61))

@@ -1,13 +1,9 @@
 """One person's records as one: a user's own and those of their browsers, of each only what was theirs."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from feature_store.identity_record import Identities
 from feature_store.ownership import ownership_of
 from feature_store.person_reader import Person
-from feature_store.visitor_record import EMPTY_VISITOR, EVENTS_MAX, SHOWN_MAX, VisitorRecord, read_visitor
+from feature_store.visitor_record import EMPTY_VISITOR, UNKNOWN_LET_GO, VisitorRecord, merge_visitors, read_visitor
 
 
 def only_owned(record: VisitorRecord, known: Identities, user: bytes) -> VisitorRecord:
@@ -28,28 +24,13 @@ def only_owned(record: VisitorRecord, known: Identities, user: bytes) -> Visitor
         kind=record.kind[events],
         quantity=record.quantity[events],
         item_index=record.item_index[events],
+        category_index=record.category_index[events],
+        price_code=record.price_code[events],
+        # Whose the events before were is not known any more: windows that reach there say "at least".
+        let_go=UNKNOWN_LET_GO if record.let_go is not None else None,
+        first_ms=int(record.time_ms[events].min(initial=record.time_ms[-1])) if events.any() else 0,
         shown_time_ms=record.shown_time_ms[shown],
         shown_item_index=record.shown_item_index[shown],
-    )
-
-
-def of_one_person(records: Sequence[VisitorRecord]) -> VisitorRecord:
-    """The newest events of several records, oldest first; equal for any order of `records` but for ties in time."""
-    records = [record for record in records if len(record.time_ms) or len(record.shown_time_ms)]
-    if len(records) < 2:
-        return records[0] if records else EMPTY_VISITOR
-    time_ms = np.concatenate([record.time_ms for record in records])
-    shown_time_ms = np.concatenate([record.shown_time_ms for record in records])
-    newest = np.argsort(time_ms, kind="stable")[-EVENTS_MAX:]
-    shown = np.argsort(shown_time_ms, kind="stable")[-SHOWN_MAX:]
-    return VisitorRecord(
-        time_ms=time_ms[newest],
-        kind=np.concatenate([record.kind for record in records])[newest],
-        quantity=np.concatenate([record.quantity for record in records])[newest],
-        item_index=np.concatenate([record.item_index for record in records])[newest],
-        overflowed=len(time_ms) > EVENTS_MAX or any(record.overflowed for record in records),
-        shown_time_ms=shown_time_ms[shown],
-        shown_item_index=np.concatenate([record.shown_item_index for record in records])[shown],
     )
 
 
@@ -65,4 +46,4 @@ def record_of_person(person: Person) -> VisitorRecord:
     for key, raw in sorted(person.records.items()):
         record = read_visitor(raw)
         parts.append(record if key == person.user else only_owned(record, person.identities[key], person.user))
-    return of_one_person(parts)
+    return merge_visitors(parts)

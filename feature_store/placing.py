@@ -5,7 +5,8 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from feature_store.errors import EventRefusedError
-from feature_store.event_touches import PlacedEvent, check_event
+from feature_store.event_touches import check_event
+from feature_store.touch_gathering import PlacedEvent
 from ingest.bus.contract import Entry
 from ingest.dedup import Deduplicated
 

@@ -12,9 +12,11 @@ GUARD_BYTES = POSITION_BYTES + LOG_ID_BYTES
 HEADER_BYTES = 28
 VERSION = 1
 
-LAYOUT_VISITOR = 1
-LAYOUT_ITEM = 2
-LAYOUT_PLACEMENT = 3
+# Numbers 1 to 3 were the visitors, items and placements of the first release; `migration` reads them.
+LAYOUT_VISITOR = 7
+LAYOUT_ITEM = 8
+LAYOUT_PLACEMENT = 9
+LAYOUT_CATEGORY = 10
 LAYOUT_EVENT_KINDS = 4
 LAYOUT_TOP_ITEMS = 5
 LAYOUT_FRESHNESS = 6
@@ -32,6 +34,11 @@ def guard_of(record: bytes | None) -> bytes:
 def position_of(record: bytes) -> Position:
     """Up to where the record has come in its partition."""
     return Position.from_bytes(record[:POSITION_BYTES])
+
+
+def layout_of(record: bytes) -> int:
+    """The layout's number; -1 for what is too short to be a record."""
+    return record[GUARD_BYTES + 1] if len(record) >= HEADER_BYTES else -1
 
 
 def check_record(record: bytes, *, layout: int, log_id: int | None = None) -> None:

@@ -7,22 +7,15 @@ from prometheus_client import Counter
 
 from feature_store import keys
 from feature_store.errors import EventRefusedError, FeatureStoreError, StoreConflictError
-from feature_store.event_touches import (
-    IDENTITIES,
-    ITEMS,
-    OTHER_PLACEMENT,
-    VISITORS,
-    PlacedEvent,
-    Touched,
-    gather_touches,
-    item_ids_of,
-    placements_of,
-)
+from feature_store.event_touches import OTHER_PLACEMENT, gather_touches, names_of, placements_of
+from feature_store.families import IDENTITIES, ITEMS, VISITORS
 from feature_store.item_index import ItemNumbers
+from feature_store.migration import upgraded
 from feature_store.online_store import OnlineStore, RecordWrite, StoreIdentity
 from feature_store.record_cache import RecordCache
 from feature_store.record_header import check_record
 from feature_store.settings import WorkerSettings
+from feature_store.touch_gathering import PlacedEvent, Touched
 
 _WRITTEN = Counter("afterclick_feature_store_records_written_total", "Records written", ["family"])
 _CONFLICTS = Counter("afterclick_feature_store_conflicts_total", "Records that somebody else had written meanwhile")
@@ -89,9 +82,9 @@ class RecordUpdater:
             StoreConflictError: another writer kept getting ahead; apply the same events again.
             StoreMismatchError, RecordFormatError: the store holds something else; an operator has to look.
         """
-        index_of = await self._numbers.indexes(item_ids_of(placed), identity=identity)
+        number_of = await self._numbers.indexes(names_of(placed), identity=identity)
         placement_of = await self._admit_placements(placements_of(placed), identity)
-        pending = gather_touches(placed, index_of=index_of, placement_of=placement_of)
+        pending = gather_touches(placed, number_of=number_of, placement_of=placement_of)
         for attempt in range(self._settings.conflict_retries_max):
             pending = await self._write(pending, identity=identity, catching_up=catching_up, from_cache=attempt == 0)
             if not pending:
@@ -156,6 +149,7 @@ class RecordUpdater:
             self._numbers.learn(added)
             for (key, layout), record in zip(missing, records, strict=True):
                 if record is not None:
+                    record = upgraded(record)
                     check_record(record, layout=layout, log_id=self._log_id)
                 stored[key] = record
         return stored

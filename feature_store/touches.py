@@ -8,17 +8,18 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-TOUCH_COLUMNS = 7
-ROW, MAJOR, MINOR_INDEX, TIME_MS, KIND, AMOUNT, ITEM = range(TOUCH_COLUMNS)
+TOUCH_COLUMNS = 9
+ROW, MAJOR, MINOR_INDEX, TIME_MS, KIND, AMOUNT, ITEM, CATEGORY, PRICE = range(TOUCH_COLUMNS)
 """Columns of a touch: which record of the batch; the event's position as two numbers; its corrected time; what it
-counts as (a visitor's `Kind` or a record's metric); how much; and the item index."""
+counts as (a visitor's `Kind` or a record's metric); how much; the item's number, its category's, and its price's code.
+Records that hold no items but count visitors have 32 bits of the visitor's key in `ITEM`."""
 
 TIME_MS_END = 1 << 47
 """Event times are stored in 6 bytes."""
 
 
 Touches = NDArray[np.int64]
-"""Shape (touches, 7)."""
+"""Shape (touches, 9)."""
 
 
 class StoredBatch(NamedTuple):
@@ -27,7 +28,7 @@ class StoredBatch(NamedTuple):
     Attributes:
         stored: shape (bytes,), all records joined.
         offsets: shape (records + 1,), where each begins; an empty one is not in the store yet.
-        touches: shape (touches, 7), sorted by record and in it by position.
+        touches: shape (touches, 9), sorted by record and in it by position.
         starts: shape (records + 1,), where each record's touches begin.
         log_id: shape (8,), big-endian.
     """

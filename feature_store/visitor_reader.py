@@ -9,6 +9,7 @@ from feature_store.online_store import OnlineStore
 from feature_store.person_reader import Person, PersonReader
 from feature_store.person_record import record_of_person
 from feature_store.record_reader import RecordReader
+from feature_store.visitor_layout import EVENTS_MAX, SHOWN_MAX
 from feature_store.visitor_record import VisitorRecord
 
 
@@ -44,7 +45,8 @@ class VisitorReader:
             RecordFormatError: the record is of another version.
         """
         record = await self.record(visitor, deadline_ms)
-        with_item = record.item_index != 0
+        # Of several browsers there are more.
+        with_item = np.flatnonzero(record.item_index)[-EVENTS_MAX:]
         return VisitorHistory(
             item_ids=self._reader.names.ids_of(record.item_index[with_item].tolist()),
             time_ms=record.time_ms[with_item],
@@ -62,4 +64,4 @@ class VisitorReader:
     async def shown(self, visitor: bytes, deadline_ms: float) -> tuple[str, ...]:
         """The items shown to the visitor lately, at most 50, oldest first; errors as `history`."""
         record = await self.record(visitor, deadline_ms)
-        return self._reader.names.ids_of(record.shown_item_index.tolist())
+        return self._reader.names.ids_of(record.shown_item_index[-SHOWN_MAX:].tolist())

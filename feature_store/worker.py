@@ -12,7 +12,6 @@ from prometheus_client import Counter, Histogram
 
 from feature_store.catch_up import CatchUp
 from feature_store.errors import EventRefusedError, StoreChangedError, StoreConflictError, StoreUnavailableError
-from feature_store.event_touches import PlacedEvent
 from feature_store.freshness import FreshnessHistogram, drop_stale_workers
 from feature_store.online_store import OnlineStore, StoreIdentity
 from feature_store.placing import LATE, Applicable, Refusal, applicable_events
@@ -20,6 +19,7 @@ from feature_store.record_updater import RecordUpdater
 from feature_store.refusals import publish_refusals
 from feature_store.settings import WorkerSettings
 from feature_store.store_health import StoreHealth
+from feature_store.touch_gathering import PlacedEvent
 from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError

@@ -29,7 +29,7 @@ BROWSERS = st.lists(st.tuples(ANYTIME, st.integers(0, 25).map(lambda n: n.to_byt
 
 
 def touches_of(kind: int, changes: list[tuple[int, bytes]], first: int = 0) -> Touches:
-    rows = [(0, 1, first + i, at_ms, kind, *split_key(other)) for i, (at_ms, other) in enumerate(changes)]
+    rows = [(0, 1, first + i, at_ms, kind, *split_key(other), 0, 0) for i, (at_ms, other) in enumerate(changes)]
     return np.array(rows, np.int64).reshape(-1, TOUCH_COLUMNS)
 
 

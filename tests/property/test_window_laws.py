@@ -10,7 +10,9 @@ from feature_store.bucket_record import BucketLayout, apply_to_buckets, count_si
 from feature_store.kinds import Kind
 from feature_store.layouts import ITEM
 from feature_store.top_items_record import PLACES, apply_to_top_items, read_top_items
-from feature_store.visitor_record import EVENTS_MAX, SHOWN_MAX, apply_to_visitors, read_visitor
+from feature_store.touches import TOUCH_COLUMNS
+from feature_store.visitor_layout import EVENTS_MAX, SHOWN_MAX
+from feature_store.visitor_record import apply_to_visitors, read_visitor
 from feature_store.windows import count_by_kind
 
 VisitorEvents = list[tuple[int, int, int, int]]
@@ -31,7 +33,7 @@ bucket_events = st.lists(st.tuples(st.integers(0, 3 * 3_600_000), st.integers(0,
 
 def as_touches(rows: VisitorEvents) -> NDArray[np.int64]:
     """Touches of one record: (ms after the start, kind, amount, item) at rising positions."""
-    touches = np.zeros((len(rows), 7), np.int64)
+    touches = np.zeros((len(rows), TOUCH_COLUMNS), np.int64)
     for i, (after_ms, kind, amount, item) in enumerate(rows):
         touches[i] = (
             0,
@@ -41,6 +43,9 @@ def as_touches(rows: VisitorEvents) -> NDArray[np.int64]:
             kind,
             amount,
             item,
+            # A category and a price that follow from the item, and sometimes are not told.
+            (item % 5) * (item % 3 > 0),
+            item * (item % 2),
         )
     return touches
 

@@ -1,20 +1,25 @@
 """Layouts that lie in stores already, and the refusal of what cannot be read."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from feature_store import keys, layouts
 from feature_store.bucket_record import apply_to_buckets
 from feature_store.errors import EventRefusedError, RecordFormatError, StoreMismatchError
-from feature_store.event_touches import PlacedEvent, check_event, gather_touches
+from feature_store.event_touches import check_event, gather_touches
 from feature_store.record_cache import RecordCache
-from feature_store.record_header import LAYOUT_ITEM, check_record, position_of
-from feature_store.touches import AMOUNT, KIND
+from feature_store.record_header import LAYOUT_ITEM, LAYOUT_VISITOR, check_record, position_of
+from feature_store.touch_gathering import PlacedEvent
+from feature_store.touches import AMOUNT, CATEGORY, ITEM, KIND, PRICE
 from feature_store.visitor_record import apply_to_visitors, read_visitor
 from ingest.bus.contract import Position
-from ingest.events import Event, Item
+from ingest.events import Attribution, Event, Item
 
 NOW_MS = 1_700_000_000_000
+
+
+AT_HOME = Attribution("home", NOW_MS)
 
 
 def an_event(**changes: object) -> Event:
@@ -30,13 +35,14 @@ def an_event(**changes: object) -> Event:
 
 
 def touch(major: int = 1, *, time_ms: int = NOW_MS, kind: int = 1, item: int = 0) -> np.ndarray:
-    return np.array([[0, major, 2 << 32 | 3, time_ms, kind, 1, item]], np.int64)
+    return np.array([[0, major, 2 << 32 | 3, time_ms, kind, 1, item, 0, 0]], np.int64)
 
 
 def test_names_counted_by_stored_records_do_not_change() -> None:
     # Records on disk count them by place: to add a name, give the record a new layout number.
     assert layouts.ITEM.metrics == ("view", "add", "purchase")
-    assert layouts.PLACEMENT.metrics == ("shown", "clicked")
+    assert layouts.CATEGORY.metrics == ("view", "add", "purchase")
+    assert layouts.PLACEMENT.metrics == ("shown", "clicked", "added", "sold", "revenue")
     assert layouts.EVENT_KINDS.metrics == (
         "view_item",
         "view_item_list",
@@ -60,7 +66,7 @@ def test_record_carries_the_position_and_log_of_its_last_event() -> None:
 
     assert record is not None
     assert position_of(record) == Position(7, 2, 3)
-    check_record(record, layout=1, log_id=2**64 - 1)
+    check_record(record, layout=LAYOUT_VISITOR, log_id=2**64 - 1)
 
 
 def test_record_of_another_log_is_refused_by_name() -> None:
@@ -71,9 +77,9 @@ def test_record_of_another_log_is_refused_by_name() -> None:
         check_record(record, layout=LAYOUT_ITEM, log_id=0xDEF)
 
 
-@pytest.mark.parametrize("record", [b"", b"\0" * 24 + b"\x02\x01\0\0", b"\0" * 24 + b"\x01\x02\0\0"])
+@pytest.mark.parametrize("record", [b"", b"\0" * 24 + b"\x02\x07\0\0", b"\0" * 24 + b"\x01\x02\0\0"])
 def test_record_of_another_version_or_layout_is_refused(record: bytes) -> None:
-    with pytest.raises(RecordFormatError, match="wanted version 1 and layout 1"):
+    with pytest.raises(RecordFormatError, match="wanted version 1 and layout 7"):
         read_visitor(record)
 
 
@@ -101,7 +107,9 @@ def test_event_at_the_limit_is_taken() -> None:
 def gathered(event: Event) -> dict[str, list[list[int]]]:
     placed = [PlacedEvent(event, 0, Position(1, 0, 0))]
     found = gather_touches(
-        placed, index_of={"a": 1, "b": 2, "beyond": 0}, placement_of={"home": "home", "(other)": "(other)"}
+        placed,
+        number_of={"a": 1, "b": 2, "beyond": 0, keys.category_name("lamps"): 3},
+        placement_of={"home": "home", "(other)": "(other)"},
     )
     return {touched.family.name: touched.touches.tolist() for touched in found}
 
@@ -117,17 +125,54 @@ def test_an_event_with_two_items_counts_for_both() -> None:
     assert [row[KIND] for row in found["item"]] == [2, 2]
 
 
+def test_category_and_price_are_those_that_the_event_names() -> None:
+    lamp = Item(item_id="a", item_category="lamps", price=12.5)
+    found = gathered(an_event(items=(lamp, Item(item_id="b"))))
+
+    assert [(row[ITEM], row[CATEGORY], row[PRICE] > 0) for row in found["visitor"]] == [(1, 3, True), (2, 0, False)]
+    assert [row[KIND] for row in found["category"]] == [0]
+
+
+def test_items_count_the_visitor_by_their_key() -> None:
+    found = gathered(an_event(visitor_key="000000ff" + "0" * 24))
+
+    assert [row[ITEM] for row in found["item"]] == [0xFF]
+
+
+def test_a_purchase_from_a_suggestion_counts_pieces_and_revenue() -> None:
+    items = (Item(item_id="a", quantity=3, price=1.25), Item(item_id="b"))
+    found = gathered(an_event(event="purchase", items=items, attribution=AT_HOME))
+
+    assert [(row[KIND], row[AMOUNT]) for row in found["placement"]] == [(layouts.SOLD, 4), (layouts.REVENUE, 375)]
+
+
 def test_a_search_is_kept_without_an_item() -> None:
     found = gathered(an_event(event="search", items=()))
 
-    assert [row[-1] for row in found["visitor"]] == [0]
+    assert [row[ITEM] for row in found["visitor"]] == [0]
 
 
 def test_shown_suggestions_count_for_their_placement() -> None:
     items = (Item(item_id="a"), Item(item_id="b"))
-    found = gathered(an_event(event="view_item_list", items=items, recommendation_id="r", placement="home"))
+    found = gathered(an_event(event="view_item_list", items=items, attribution=AT_HOME))
 
     assert [(row[KIND], row[AMOUNT]) for row in found["placement"]] == [(0, 2)]
+
+
+def test_items_that_were_not_suggested_count_for_no_placement() -> None:
+    items = (Item(item_id="a"), Item(item_id="b"))
+    shown = msgspec.structs.replace(AT_HOME, foreign=(1,))
+    found = gathered(an_event(event="view_item_list", items=items, attribution=shown))
+
+    assert [(row[KIND], row[AMOUNT]) for row in found["placement"]] == [(0, 1)]
+
+
+def test_each_variant_of_a_placement_has_its_own_name() -> None:
+    name = keys.placement_name("home", "hats/B")
+
+    assert name != keys.placement_name("home", "")
+    assert keys.split_placement_name(name) == ("home", "hats/B")
+    assert keys.split_placement_name("home") == ("home", "")
 
 
 def test_a_list_that_is_no_suggestion_counts_for_no_placement() -> None:

@@ -11,11 +11,11 @@ from prometheus_client import REGISTRY
 
 from afterclick.valkey_server import ValkeyServer
 from feature_store.cluster_slots import record_partition
-from feature_store.event_touches import PlacedEvent
 from feature_store.keys import visitor_key as record_key
 from feature_store.online_store import OnlineStore
 from feature_store.person_reader import _READS
 from feature_store.record_updater import RecordUpdater
+from feature_store.touch_gathering import PlacedEvent
 from feature_store.visitor_reader import VisitorReader
 from ingest.bus import Position
 from ingest.collector import Collector

@@ -5,16 +5,16 @@ import asyncio
 import msgspec
 from prometheus_client import REGISTRY
 
-from feature_store.definitions import FEATURES
 from feature_store.dump import dump_windows
-from feature_store.event_touches import PlacedEvent
 from feature_store.kpi import dashboard_numbers
 from feature_store.rebuild import rebuild_online_store
 from feature_store.record_updater import RecordUpdater
+from feature_store.registry import REGISTRY as FEATURES
 from feature_store.store_health import StoreHealth
+from feature_store.touch_gathering import PlacedEvent
 from feature_store.visitor_reader import VisitorReader
 from ingest.bus import Position, Record
-from ingest.events import RejectedEvent, decode_event
+from ingest.events import Attribution, RejectedEvent, decode_event
 from ingest.topics import EVENTS, EVENTS_REJECTED
 from tests.integration.windows.windows_tools import (
     END_MS,
@@ -180,7 +180,7 @@ async def test_a_store_is_rebuilt_under_a_running_worker(embedded_system: System
 
 async def test_the_dashboard_tells_what_happened(embedded_system: System) -> None:
     system = embedded_system
-    shown = {"recommendation_id": "recommendation-1", "placement": "home"}
+    shown = {"attribution": Attribution("home", START_MS)}
     hour_before_ms = START_MS - 3_600_000 - 120_000
     records = [
         *[event_record(number, visitor=number, item_ids=["rising"]) for number in range(20)],
@@ -222,13 +222,11 @@ async def test_every_window_in_the_store_is_a_declared_feature(embedded_system: 
     async with working(system.bus, system.store):
         await taken_in(system.store, await publish(system.bus, many_events(200, seed=9)))
 
-    declared = {feature.full_name for feature in FEATURES}
-    entity_of = {"visitor": "visitor", "item": "item", "placement": "placement", "events": "event_name"}
+    declared = {feature.full_name for feature in FEATURES.features}
     stored = {
-        f"{entity_of[name.split(':')[0]]}:{window}"
+        f"{name.split(':')[0]}:{window}"
         for name, windows in (await windows_of(system.store)).items()
         for window in windows
-        if window != "overflowed"
     }
     assert stored == declared
 

@@ -23,7 +23,7 @@ from feature_store.worker import run_worker
 from ingest.bus import Bus, Position, Record, open_bus, partition_of
 from ingest.bus.settings import BusSettings
 from ingest.errors import BusError
-from ingest.events import Event, Item, encode_event
+from ingest.events import Attribution, Event, Item, encode_event
 from ingest.topics import EVENTS, EVENTS_REJECTED
 
 PARTITIONS = 4
@@ -67,15 +67,25 @@ def many_events(count: int, *, seed: int, visitors: int = 40, items: int = 30) -
             event_record(
                 number,
                 visitor=rng.randrange(visitors),
-                item_ids=[f"item-{rng.randrange(items)}" for _ in range(lines)],
+                items=tuple(_line(rng.randrange(items)) for _ in range(lines)),
                 event=name,
                 time_ms=START_MS + rng.randrange(3_600) * 1_000,
                 received_at_ms=END_MS,
-                recommendation_id="recommendation-1" if suggested else None,
-                placement=rng.choice(("home", "cart")) if suggested else None,
+                attribution=_an_answer(rng) if suggested else None,
             )
         )
     return records
+
+
+def _an_answer(rng: random.Random) -> Attribution:
+    return Attribution(rng.choice(("home", "cart")), START_MS, rng.choice(("", "hats/B")))
+
+
+def _line(number: int) -> Item:
+    """An item line; every third item names neither category nor price."""
+    if number % 3 == 0:
+        return Item(item_id=f"item-{number}")
+    return Item(item_id=f"item-{number}", item_category=f"category-{number % 4}", price=1.5 * number)
 
 
 async def publish(bus: Bus, records: Sequence[Record]) -> dict[int, Position]:
