@@ -9,23 +9,35 @@ from recommender.models.protocol import Blocked
 
 
 class Availability:
-    """The unavailable ids, and the same as a mask over one `ItemTable`; an item nobody described is available."""
+    """The unavailable ids, by rule, and the same as a mask over one `ItemTable`; what nobody described is available."""
 
     def __init__(self) -> None:
-        self._unavailable: set[str] = set()
+        self._unavailable: dict[str, str] = {}
         self._items = ItemTable()
         self._mask: Blocked = np.zeros(0, np.bool_)
         self._known = 0
 
     def set_available(self, item_id: str, available: bool) -> None:
         """From now on."""
-        if available:
-            self._unavailable.discard(item_id)
+        self.set_rule(item_id, None if available else "availability")
+
+    def set_rule(self, item_id: str, rule: str | None) -> None:
+        """From now on `rule` keeps it out; None: it may be suggested."""
+        if rule is None:
+            self._unavailable.pop(item_id, None)
         else:
-            self._unavailable.add(item_id)
+            self._unavailable[item_id] = rule
         row = self._items.row(item_id)
         if row is not None and row < self._known:
-            self._mask[row] = not available
+            self._mask[row] = rule is not None
+
+    def __bool__(self) -> bool:
+        """Is anything kept out?"""
+        return bool(self._unavailable)
+
+    def rule(self, item_id: str) -> str | None:
+        """What keeps it out; None: it may be suggested."""
+        return self._unavailable.get(item_id)
 
     def available(self, item_id: str) -> bool:
         """May it be suggested at all?"""

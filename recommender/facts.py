@@ -14,6 +14,9 @@ NO_CODE = -1
 
 Codes = NDArray[np.int32]
 
+_BELOW_MAX = 256
+"""Categories whose table of levels is kept."""
+
 
 class Names:
     """Names as dense codes, numbered as they are first met; a code is never given to another name."""
@@ -56,6 +59,7 @@ class Facts:
         self._category: Codes = np.zeros(0, np.int32)
         self._root: Codes = np.zeros(0, np.int32)
         self._brand: Codes = np.zeros(0, np.int32)
+        self._below: dict[str, NDArray[np.bool_]] = {}
         self._rows_of = ItemTable()
         self._places: Codes = np.zeros(0, np.int32)
         self._known = 0
@@ -118,6 +122,17 @@ class Facts:
     def brand(self) -> Codes:
         """By place, codes of `brands`: a view."""
         return self._brand[: len(self.items)]
+
+    def below(self, category: str) -> NDArray[np.bool_]:
+        """By category code: is it `category` or a level below it? False in the last place, where `NO_CODE` leads."""
+        wanted, known = levels(category)[-1], len(self.categories.names)
+        table = self._below.get(wanted)
+        if table is None or len(table) != known + 1:
+            if len(self._below) >= _BELOW_MAX:
+                self._below.clear()
+            table = np.array([*(wanted in levels(name) for name in self.categories.names), False])
+            self._below[wanted] = table
+        return table
 
     def places(self, items: ItemTable) -> Codes:
         """Shape (len(items),): the place of each row of a model's numbering, `NO_CODE` where nobody described it.

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from recommender.facts import NO_CODE, Facts
 from recommender.live_model import LiveModel
+from recommender.models.item_table import ItemTable
 from recommender.models.protocol import Blocked, Rows, Scored, Scores
 from recommender.scan import best_of
 
@@ -37,6 +39,15 @@ class Fallbacks:
     def trending(self, n: int, blocked: Blocked) -> Scored:
         """The `n` that rise most; an item that does not rise is not among them."""
         return _first(self._trending, n, blocked)
+
+    def trending_in(self, category: str, n: int, blocked: Blocked, facts: Facts, items: ItemTable) -> Scored:
+        """The `n` that rise most of `category` and all below it."""
+        rows, scores = self._trending
+        if not len(facts):
+            return Scored(rows[:0], scores[:0])
+        places = facts.places(items)[rows]
+        kept = facts.below(category)[np.where(places >= 0, facts.category[places], NO_CODE)]
+        return _first(Scored(rows[kept], scores[kept]), n, blocked)
 
     def _sorted(self, scores: Scores, *, above: float) -> Scored:
         if len(scores) <= _SLACK:

@@ -9,6 +9,9 @@ from recommender.requests import Rung
 RUNGS: tuple[Rung, ...] = ("blend", "neighbours", "trending", "popular")
 """Dearest first; the last one is answered whatever the time."""
 
+BLEND, NEIGHBOURS, TRENDING, POPULAR = range(4)
+"""Places in `RUNGS`."""
+
 _WINDOW = 512
 _REFRESH = 32
 # A rung that is passed over makes no new measurements; without this one slow minute would close it for ever.

@@ -11,6 +11,8 @@ from recommender.blend import Blend
 from recommender.errors import DeltaRefusedError
 from recommender.model_log import EVENTS_BLOCK, FACTORS_BLOCK, Delta
 from recommender.model_parameters import ModelParameters
+from recommender.models.bought_together import BoughtTogether
+from recommender.models.buy_again import BuyAgain
 from recommender.models.ials import Ials
 from recommender.models.item_table import ItemTable
 from recommender.models.own_session import OwnSession
@@ -47,6 +49,8 @@ class LiveModel:
         self.popularity = Popularity(**msgspec.structs.asdict(parameters.popularity))
         self.transitions = Transitions(parameters.transitions)
         self.session_knn = SessionKnn(parameters.session_knn)
+        self.bought_together = BoughtTogether(parameters.bought_together)
+        self.buy_again = BuyAgain(parameters.buy_again)
         self.ials: Ials = ServedIals(parameters.ials)
         self._blend = self._blended()
         self.newest_ms = 0
@@ -59,7 +63,9 @@ class LiveModel:
         model.sequence = snapshot.meta.sequence
         model.items = ItemTable(snapshot.item_ids)
         for name, part in model.parts().items():
-            part.load(block_of(snapshot.arrays, name))
+            # A snapshot written before a model was there teaches it nothing, and serves all the same.
+            if block := block_of(snapshot.arrays, name):
+                part.load(block)
         model.newest_ms = int(snapshot.arrays["newest_ms"][0])
         return model
 
@@ -69,6 +75,7 @@ class LiveModel:
             "popularity": self.popularity,
             "transitions": self.transitions,
             "session_knn": self.session_knn,
+            "bought_together": self.bought_together,
             "ials": self.ials,
         }
 

@@ -3,6 +3,8 @@
 import msgspec
 
 from recommender.blend import BlendParameters
+from recommender.models.bought_together import BoughtTogetherParameters
+from recommender.models.buy_again import BuyAgainParameters
 from recommender.models.ials import IalsParameters
 from recommender.models.session_knn import SessionKnnParameters
 from recommender.models.transitions import TransitionParameters
@@ -24,6 +26,8 @@ class ModelParameters(msgspec.Struct, frozen=True):
     session_knn: SessionKnnParameters = SessionKnnParameters()
     ials: IalsParameters = IalsParameters()
     blend: BlendParameters = BlendParameters()
+    bought_together: BoughtTogetherParameters = BoughtTogetherParameters()
+    buy_again: BuyAgainParameters = BuyAgainParameters()
 
 
 def parameters_of(settings: LearnerSettings) -> ModelParameters:

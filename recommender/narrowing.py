@@ -104,6 +104,14 @@ class Narrowed:
             place = self._unknown
         return all(bool(mask[place]) for mask in self._masks)
 
+    def weight(self, item_id: str) -> float:
+        """What one item's score is multiplied by, known to a model or not."""
+        place = self._columns.facts.items.row(item_id)
+        weight = self._worn.get(item_id, 1.0)
+        for booster in self._boosters if place is not None else ():
+            weight *= float(booster.weights(self._columns, current=self._current)[place])
+        return weight
+
     def weighed(self, scored: Scored, items: ItemTable) -> Scored:
         """The list with every score multiplied by its item's weights, best first again."""
         if not len(scored.rows) or not (self._boosters or self._worn):

@@ -17,19 +17,43 @@ class Exclusions(NamedTuple):
     excluded: frozenset[str]
     in_cart: frozenset[str]
     bought: frozenset[str]
+    shown_on_page: frozenset[str] = frozenset()
 
     def all(self) -> frozenset[str]:
         """Under any rule."""
-        return self.page_item | self.excluded | self.in_cart | self.bought
+        return self.page_item | self.excluded | self.in_cart | self.bought | self.shown_on_page
+
+    def only_bought(self) -> frozenset[str]:
+        """Bought, and under no other rule."""
+        return self.bought - self.page_item - self.excluded - self.in_cart - self.shown_on_page
+
+    def rules(self) -> list[str]:
+        """The rules that leave anything out, in order."""
+        return [name for name, items in zip(_RULE_NAMES, self, strict=True) if items]
+
+    def rule(self, item_id: str) -> str | None:
+        """The first rule that leaves `item_id` out; None: none does."""
+        for name, items in zip(_RULE_NAMES, self, strict=True):
+            if item_id in items:
+                return name
+        return None
+
+
+_RULE_NAMES = ("page-item", "excluded", "in-cart", "bought", "shown-on-page")
 
 
 def exclusions(
-    request: RecommendRequest, history: History, *, now_ms: int, settings: RecommenderSettings
+    request: RecommendRequest,
+    history: History,
+    *,
+    now_ms: int,
+    settings: RecommenderSettings,
+    shown_on_page: frozenset[str] = frozenset(),
 ) -> Exclusions:
     """The request's own wishes, and what the visitor's events say of cart and purchases."""
     page_item = frozenset((request.item,)) if request.item is not None else frozenset[str]()
     in_cart, bought = _cart_and_bought(history, now_ms=now_ms, settings=settings)
-    return Exclusions(page_item, frozenset(request.exclude), frozenset(request.cart) | in_cart, bought)
+    return Exclusions(page_item, frozenset(request.exclude), frozenset(request.cart) | in_cart, bought, shown_on_page)
 
 
 def _cart_and_bought(

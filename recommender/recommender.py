@@ -8,30 +8,27 @@ from prometheus_client import Counter, Histogram
 
 from feature_store.kinds import Kind
 from ingest.catalog import Product
-from recommender.availability import Availability
+from recommender.catalogue import Catalogue
 from recommender.explain import because
 from recommender.facts import Facts
-from recommender.fallbacks import Fallbacks, remaining
-from recommender.filters import Columns
+from recommender.fallbacks import Fallbacks
+from recommender.filling import Filling
 from recommender.history import History
 from recommender.kernels import compile_all
-from recommender.ladder import Ladder
+from recommender.ladder import BLEND, Ladder
 from recommender.live_model import LiveModel
+from recommender.logics import OWN, Question, ask, chain_of, dearest, fills_up
 from recommender.models.item_table import ItemTable
-from recommender.models.protocol import KIND_WEIGHT, Blocked, Prefix, Scored
-from recommender.narrowing import Narrowed, Narrowing
-from recommender.policy import exclusions
-from recommender.requests import MinRelevance, Ranked, RecommendRequest, Rung, Suggestion
+from recommender.models.protocol import KIND_WEIGHT, Prefix
+from recommender.narrowing import Narrowing
+from recommender.requests import Logic, Ranked, Reason, RecommendRequest, Rung, Suggestion
 from recommender.reranking import Reranked, reranked
+from recommender.rule_set import RuleSet
 from recommender.settings import RecommenderSettings
+from recommender.shop_policy import Arranged, ShopPolicy, propensities_of
 
 ExtraCandidates = Callable[[], Iterable[str]]
 """Catalogue ids, in a fixed order: what is suggested when the model knows too few items."""
-
-_HIGH_RELEVANCE = 0.2
-"""Of the best item's score; below it an item is there because n were asked for."""
-
-_BLEND, _NEIGHBOURS, _TRENDING, _POPULAR = range(4)
 
 _answers = Counter("afterclick_recommender_answers_total", "Answers by the rung that gave their first item", ["rung"])
 _degraded = Counter("afterclick_recommender_degraded_total", "Answers by a cheaper rung than the dearest", ["reason"])
@@ -60,8 +57,9 @@ class Recommender:
         self._settings = settings
         self._extra_candidates = extra_candidates
         self._seconds = seconds
-        self._availability = Availability()
-        self._narrowing = Narrowing(Columns(), refresh_ms=settings.trends_refresh_ms)
+        self._catalogue = Catalogue(settings.exclude_categories)
+        self._narrowing = Narrowing(self._catalogue.columns, refresh_ms=settings.trends_refresh_ms)
+        self._policy = ShopPolicy(settings, self._catalogue, self._narrowing)
         self._fallbacks = Fallbacks(rows_max=settings.fallback_rows_max, refresh_ms=settings.trends_refresh_ms)
         self._ladder = Ladder()
         self._model: LiveModel | None = None
@@ -77,17 +75,20 @@ class Recommender:
 
     def set_available(self, item_id: str, available: bool) -> None:
         """The catalogue's word, from now on; items never spoken of are available."""
-        self._availability.set_available(item_id, available)
+        self._catalogue.availability.set_available(item_id, available)
 
     @property
     def facts(self) -> Facts:
         """What the catalogue says, as `describe` told it."""
-        return self._narrowing.columns.facts
+        return self._catalogue.facts
 
     def describe(self, item_id: str, product: Product | None) -> None:
         """The catalogue's word, from now on; None: nothing is known of the item any more, so it is available."""
-        self._availability.set_available(item_id, product is None or product.available)
-        self._narrowing.columns.put(item_id, product)
+        self._catalogue.describe(item_id, product)
+
+    def use_rules(self, rules: RuleSet) -> None:
+        """The merchandiser's rules from now on."""
+        self._policy.use_rules(rules)
 
     def recommend(self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float) -> Ranked:
         """`request.n` items whenever that many are eligible, each once, best first. No want of anything raises.
@@ -97,21 +98,25 @@ class Recommender:
         """
         started_s = self._seconds()
         model = self._model
-        left_out = exclusions(request, history, now_ms=now_ms, settings=self._settings).all()
-        narrowed = self._narrowing.of(request, model, now_ms)
-        filling = _Filling(request.n, left_out, self._availability, narrowed, request.min_relevance)
+        in_force = self._policy.of(request, history, model, now_ms)
+        filling = self._policy.filling(request, in_force)
         prefix = _NO_PREFIX
-        degraded = None
-        rung = _POPULAR
         if model is not None and len(model.items):
             prefix = prefix_of(model.items, history, request, now_ms, items_max=self._settings.sequence_items_max)
-            dearest, degraded = (_BLEND, None) if len(prefix.rows) else (_TRENDING, "no-history")
-            rung = self._ladder.choose(time_left_ms, dearest=dearest)
-            degraded = degraded if rung == dearest else "budget"
-            self._fill(filling, model, prefix, rung, now_ms)
-        if filling.missing and filling.takes_anything:
+        chain = chain_of(request)
+        wanted = dearest(chain, prefix)
+        rung = self._ladder.choose(time_left_ms, dearest=wanted)
+        left_out = in_force.left_out
+        question = Question(
+            *(request, history, model, self._catalogue, self._fallbacks, prefix, rung, now_ms),
+            *(left_out.in_cart, left_out.only_bought(), in_force.category),
+        )
+        ask(chain, question, filling)
+        if filling.missing > 0 and filling.takes_anything and fills_up(chain):
             filling.extend_ids(self._extra_candidates(), "popular")
-        ranked = self._answer(request, filling, model, prefix, rung, degraded)
+        arranged = self._policy.arrange(request, history, model, in_force, filling, now_ms)
+        degraded = _degraded_by(chain[0], arranged, model, prefix, budget=rung > wanted)
+        ranked = self._answer(request, arranged, model, prefix, degraded)
         self._measure(ranked, rung, self._seconds() - started_s)
         return ranked
 
@@ -121,7 +126,7 @@ class Recommender:
         row = model.items.row(item_id) if model is not None else None
         if model is None or row is None:
             return ()
-        filling = _Filling(n, frozenset((item_id,)), self._availability)
+        filling = Filling(n, frozenset((item_id,)), self._catalogue.availability)
         seen = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([model.newest_ms], np.int64))
         filling.extend(model.personal(seen, n, filling.blocked(model.items)), model.items, "neighbours")
         return tuple(Suggestion(found, score) for found, score in zip(filling.item_ids, filling.scores, strict=True))
@@ -144,55 +149,32 @@ class Recommender:
         prefix = _NO_PREFIX
         if model is not None:
             prefix = prefix_of(model.items, history, request, now_ms, items_max=self._settings.sequence_items_max)
-        in_time = self._ladder.p99_ms(_BLEND) <= time_left_ms
-        return reranked(candidates, model, prefix, narrowed, self._availability, in_time=in_time)
+        in_time = self._ladder.p99_ms(BLEND) <= time_left_ms
+        return reranked(candidates, model, prefix, narrowed, self._catalogue.availability, in_time=in_time)
 
     def compile_kernels(self) -> None:
         """Compile (or load from the cache) what answers need, so that the first one is not slow."""
         compile_all()
 
-    def _fill(self, filling: "_Filling", model: LiveModel, prefix: Prefix, rung: int, now_ms: int) -> None:
-        """Ask the rungs from `rung` down until nothing is missing."""
-        items, n = model.items, filling.depth
-        blocked = filling.blocked(items)
-        if rung == _BLEND:
-            filling.extend(_personal(model, prefix, n, blocked), items, "blend")
-        if filling.missing and rung <= _NEIGHBOURS and len(prefix.rows):
-            filling.extend(model.neighbours(int(prefix.rows[-1]), n, filling.blocked(items)), items, "neighbours")
-        if not filling.takes_anything:
-            return
-        if filling.missing:
-            self._fallbacks.refresh(model, now_ms)
-            if rung <= _TRENDING:
-                filling.extend(self._fallbacks.trending(n, filling.blocked(items)), items, "trending")
-        if filling.missing:
-            filling.extend(self._fallbacks.popular(n, filling.blocked(items)), items, "popular")
-        if filling.missing:
-            rows = remaining(len(items), filling.missing, filling.blocked(items))
-            filling.extend(Scored(rows, np.zeros(len(rows), np.float32)), items, "popular")
-
     def _answer(
         self,
         request: RecommendRequest,
-        filling: "_Filling",
+        arranged: Arranged,
         model: LiveModel | None,
         prefix: Prefix,
-        rung: int,
         degraded: str | None,
     ) -> Ranked:
         version = model.version if model is not None else None
-        if not filling.item_ids:
-            return Ranked((), "none", "no-data", version)
-        served_by = filling.rungs[0]
-        if degraded is None and served_by != "blend":
-            degraded = "no-model"
-        suggestions: Iterable[Suggestion]
+        ids, scores, rungs = arranged.item_ids, arranged.scores, arranged.rungs
+        if not ids:
+            return Ranked((), "none", degraded, version, arranged.rules)
+        reasons: Iterable[tuple[Reason, ...]] = ((),) * len(ids)
         if request.explain:
-            reasons = because(model, prefix, filling.item_ids, filling.rungs)
-            suggestions = map(Suggestion, filling.item_ids, filling.scores, reasons)
-        else:
-            suggestions = map(Suggestion, filling.item_ids, filling.scores)
-        return Ranked(tuple(suggestions), served_by, degraded, version)
+            own = because(model, prefix, ids, rungs)
+            reasons = [done + why for done, why in zip(arranged.reasons, own, strict=True)]
+        nothing = (None,) * len(ids)
+        suggestions = map(Suggestion, ids, scores, reasons, nothing, propensities_of(arranged))
+        return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules)
 
     def _measure(self, ranked: Ranked, rung: int, took_s: float) -> None:
         self._ladder.record(rung, took_s * 1e3)
@@ -200,6 +182,29 @@ class Recommender:
         _answers.labels(ranked.served_by).inc()
         if ranked.degraded is not None:
             _degraded.labels(ranked.degraded).inc()
+
+
+def served_by(rungs: Sequence[Rung]) -> Rung:
+    """The list that gave the first item; pins and new items came from none."""
+    return next((rung for rung in rungs if rung != "none"), "none")
+
+
+def _degraded_by(
+    logic: Logic, arranged: Arranged, model: LiveModel | None, prefix: Prefix, *, budget: bool
+) -> str | None:
+    """Why the answer does not begin with a list of its logic; None: it does."""
+    if not arranged.item_ids:
+        return "no-history" if logic in (Logic.RECENT, Logic.BUY_AGAIN) else "no-data"
+    by = served_by(arranged.rungs)
+    if by in OWN[logic] or by == "none":
+        return None
+    if model is None or not len(model.items):
+        return "no-model"
+    if budget:
+        return "budget"
+    if logic is Logic.PERSONAL:
+        return "no-model" if len(prefix.rows) else "no-history"
+    return "fallback"
 
 
 def prefix_of(items: ItemTable, history: History, request: RecommendRequest, now_ms: int, *, items_max: int) -> Prefix:
@@ -230,80 +235,3 @@ def prefix_of(items: ItemTable, history: History, request: RecommendRequest, now
 
 
 _NO_PREFIX = Prefix(np.empty(0, np.int32), np.empty(0, np.uint8), np.empty(0, np.int64))
-
-
-def _personal(model: LiveModel, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
-    """The blend without the item at hand: nobody goes from an item to itself. Popular, it may still fill up the end."""
-    at_hand = prefix.rows[-1]
-    was_blocked = bool(blocked[at_hand])
-    blocked[at_hand] = True
-    scored = model.personal(prefix, n, blocked)
-    blocked[at_hand] = was_blocked
-    return scored
-
-
-class _Filling:
-    """The answer while it is made: items in order, none twice, scores that never grow."""
-
-    def __init__(
-        self,
-        n: int,
-        left_out: frozenset[str],
-        availability: Availability,
-        narrowed: Narrowed | None = None,
-        min_relevance: MinRelevance = "low",
-    ) -> None:
-        self.n = n
-        self.depth = n if narrowed is None else narrowed.depth(n)
-        self.takes_anything = min_relevance == "low"
-        self._takes_from = _HIGH_RELEVANCE if min_relevance == "high" else 0.0
-        self._narrowed = narrowed
-        self.item_ids: list[str] = []
-        self.scores: list[float] = []
-        self.rungs: list[Rung] = []
-        self._left_out = left_out
-        self._availability = availability
-        self._blocked: Blocked | None = None
-
-    @property
-    def missing(self) -> int:
-        return self.n - len(self.item_ids)
-
-    def blocked(self, items: ItemTable) -> Blocked:
-        """True for what may not be suggested and for what is in the answer already."""
-        if self._blocked is None:
-            self._blocked = self._availability.blocked(items, self._left_out)
-            if self._narrowed is not None:
-                self._narrowed.block(self._blocked, items)
-        return self._blocked
-
-    def extend(self, scored: Scored, items: ItemTable, rung: Rung) -> None:
-        if self._narrowed is not None:
-            scored = self._narrowed.weighed(scored, items)
-        rows, scores = scored.rows[: self.missing], scored.scores[: self.missing]
-        if self._takes_from and len(rows):
-            kept = scores >= scores[0] * self._takes_from
-            rows, scores = rows[kept], scores[kept]
-        if len(rows) == 0:
-            return
-        if self._blocked is not None:
-            self._blocked[rows] = True
-        # Lists of different rungs have different scales; each goes on below where the one before it ended.
-        scale = 1.0 if not self.scores else self.scores[-1] / 2.0 / max(float(scores[0]), 1e-9)
-        ids = items.ids
-        self.item_ids += [ids[row] for row in rows.tolist()]
-        self.scores += (scores.astype(np.float64) * scale).tolist()
-        self.rungs += [rung] * len(rows)
-
-    def extend_ids(self, item_ids: Iterable[str], rung: Rung) -> None:
-        """Items no model knows, in the order given."""
-        taken = self._left_out.union(self.item_ids)
-        for item_id in item_ids:
-            if not self.missing:
-                return
-            passes = self._narrowed is None or self._narrowed.passes(item_id)
-            if passes and item_id not in taken and self._availability.available(item_id):
-                taken |= {item_id}
-                self.item_ids.append(item_id)
-                self.scores.append(0.0)
-                self.rungs.append(rung)

@@ -13,8 +13,10 @@ N_DEFAULT = 20
 BUDGET_MS_DEFAULT = 200
 BUDGET_MS_MAX = 1000
 
-Rung = Literal["blend", "neighbours", "trending", "popular", "none"]
-"""The ladder, dearest first; "none" answers an empty shop."""
+Rung = Literal[
+    "blend", "related", "bought-together", "recent", "buy-again", "alike", "neighbours", "trending", "popular", "none"
+]
+"""The list an item came from. The ladder is blend, neighbours, trending, popular; "none" answers an empty shop."""
 
 
 class Logic(StrEnum):
@@ -73,10 +75,11 @@ class RecommendRequest(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an item is there: "because you viewed `item`"."""
+    """Why an item is there: "because you viewed `item`"; for what a rule did, its name."""
 
     because: str
     item: str | None = None
+    rule: str | None = None
 
 
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -96,14 +99,16 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
 class Ranked(msgspec.Struct, frozen=True):
     """What the recommender answers; the API adds id, placement and time to it.
 
-    `degraded`: None, or why a cheaper rung answered ("budget", "store-unavailable", "no-model", "no-history",
-        "no-data").
+    `degraded`: None, or why another list answered than the logic's own ("budget", "store-unavailable", "no-model",
+        "no-history", "fallback", "no-data").
+    `rules`: every rule that took part, the shop's by their ids.
     """
 
     items: tuple[Suggestion, ...]
     served_by: Rung
     degraded: str | None
     model_version: str | None
+    rules: tuple[str, ...] = ()
 
 
 Eligible = Callable[[str], bool]

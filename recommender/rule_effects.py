@@ -40,7 +40,7 @@ class Effects:
         self.rules = tuple(rules)
         self.blocking = tuple(rule for rule in rules if rule.consequence in _BLOCKING)
         self.weighing = tuple(rule for rule in rules if rule.consequence in _WEIGHING)
-        self._pinning = tuple(rule for rule in rules if rule.consequence is Consequence.PIN)
+        self.pinning = tuple(rule for rule in rules if rule.consequence is Consequence.PIN)
         self._targets = {rule.rule_id: _Target(rule) for rule in rules}
         self._items: ItemTable | None = None
         self._facts_changes = -1
@@ -75,7 +75,7 @@ class Effects:
         """
         taken: dict[int, Pin] = {}
         pinned: set[str] = set()
-        for rule in reversed(self._pinning):
+        for rule in reversed(self.pinning):
             for place, item_id in enumerate(rule.items):
                 if item_id in pinned or self.blocking_rule(item_id, facts, from_priority=rule.priority) is not None:
                     continue

@@ -41,6 +41,7 @@ class RuleSet:
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.priority, rule.rule_id)))
+        self.asks_segments = any(rule.when.segments for rule in self.rules)
         self._times_ms = sorted({time for rule in self.rules for time in rule.changes_ms()})
         self._era = -1
         self._by_placement: dict[str, _Index] = {}

@@ -19,6 +19,18 @@ class RecommenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """How old the sorted lists of popular and trending items may be."""
     fallback_rows_max: Annotated[int, msgspec.Meta(ge=200, le=100_000)] = 2_000
     """How many popular and trending items are kept sorted; what lies below is sorted when it is asked for."""
+    exclude_categories: tuple[str, ...] = ("gift card", "gift cards")
+    """Categories, at any level, whose items are never suggested; capitals do not matter."""
+    explore_share: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.02
+    """Of all slots, those given to new items; 0: none."""
+    explore_events_max: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    """Decayed events from which on an item is no longer new."""
+    explore_shown_max: Positive = 500
+    """Slots that a process gives to one new item."""
+    page_views_max: Positive = 10_000
+    """Pages whose shown items are remembered, so that their placements repeat none."""
+    page_view_ms_max: Positive = 600_000
+    """For how long."""
 
 
 class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

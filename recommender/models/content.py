@@ -84,6 +84,12 @@ class Content:
         count = self._tokenise(product) if product is not None else 0
         self._link(row, self._found, self._found_weights, count)
 
+    @property
+    def described(self) -> NDArray[np.bool_]:
+        """Shape (rows,): has the shop said anything of it? Fresh."""
+        held: NDArray[np.bool_] = self._tokens[: self._items, 0] >= 0
+        return held
+
     def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
         """Clicks teach nothing here; a new item gets room."""
         self._reserve(row + 1)

@@ -1,0 +1,59 @@
+"""What a request's filters and boosters and the shop's rules come to together: who passes, and what each counts."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from recommender.facts import Facts
+from recommender.models.item_table import ItemTable
+from recommender.models.protocol import Blocked, Scored
+from recommender.narrowing import Narrowed
+from recommender.rule_effects import Effects
+
+_DEPTH_MIN, _DEPTH_FACTOR = 200, 3
+
+
+class Shaping(NamedTuple):
+    """One request's: `narrowed` by itself, None where it asks for nothing; `effects` of the rules that speak."""
+
+    narrowed: Narrowed | None
+    effects: Effects
+    facts: Facts
+    now_ms: int
+
+    def depth(self, n: int) -> int:
+        """How long a list must be for its best `n` after weighing."""
+        wanted = n if self.narrowed is None else self.narrowed.depth(n)
+        return max(wanted, _DEPTH_FACTOR * n, _DEPTH_MIN) if self.effects.weighing else wanted
+
+    def block(self, blocked: Blocked, items: ItemTable) -> None:
+        """Block what does not pass. `blocked`: shape (len(items),), changed."""
+        if self.narrowed is not None:
+            self.narrowed.block(blocked, items)
+        hidden = self.effects.blocked(items, self.facts, self.now_ms)
+        if hidden is not None:
+            np.logical_or(blocked, hidden, out=blocked)
+
+    def passes(self, item_id: str) -> bool:
+        """The same for one item, known to a model or not."""
+        if self.narrowed is not None and not self.narrowed.passes(item_id):
+            return False
+        return not self.effects.blocking or self.effects.blocking_rule(item_id, self.facts) is None
+
+    def weighed(self, scored: Scored, items: ItemTable) -> Scored:
+        """The list with every score multiplied by its item's weights, best first again."""
+        if self.narrowed is not None:
+            scored = self.narrowed.weighed(scored, items)
+        weights = self.effects.weights(items, self.facts, self.now_ms)
+        if weights is None or not len(scored.rows):
+            return scored
+        scores = scored.scores * weights[scored.rows]
+        order = np.argsort(-scores, kind="stable")
+        return Scored(scored.rows[order], scores[order])
+
+    def weight(self, item_id: str) -> float:
+        """What one item's score is multiplied by."""
+        weight = 1.0 if self.narrowed is None else self.narrowed.weight(item_id)
+        for rule in self.effects.weighing_rules(item_id, self.facts):
+            weight *= rule.weight
+        return weight
