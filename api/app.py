@@ -35,6 +35,7 @@ from api.errors import (
     UnavailableError,
     UnsupportedMediaTypeError,
 )
+from api.experiment_reports import ExperimentReports
 from api.merchandising import Merchandising
 from api.openapi import openapi_document
 from api.problems import problem_response
@@ -119,7 +120,7 @@ def _routes(
     state: _State,
 ) -> list[Route]:
     gate = Gate(services.keys)
-    discarded = settings.discarded_bytes_max
+    discarded, retry_after_s = settings.discarded_bytes_max, settings.retry_after_s
     upsert = CatalogUpsert(
         services.bus,
         services.catalog,
@@ -158,7 +159,11 @@ def _routes(
             discarded_bytes_max=discarded,
         ),
         visitor_keys_route(services.keys.visitor_secret_bytes, gate),
-        *merchandising_routes(Merchandising(services.merchandising, retry_after_s=settings.retry_after_s), gate),
+        *merchandising_routes(
+            Merchandising(services.merchandising, retry_after_s=retry_after_s),
+            ExperimentReports(services.merchandising.ledger, services.count_outcomes, retry_after_s=retry_after_s),
+            gate,
+        ),
         # The bus and the store may go down later: suggestions are answered without them, so this process stays ready.
         *health_routes(checks, required=frozenset({"requests", "catalog", "merchandising"})),
         metrics_route(gate),

@@ -13,8 +13,18 @@ from api.merchandising import (
     Undo,
 )
 from api.routes.merchandising import PATH
+from recommender.experiments import ExperimentReport
 
-TYPES: tuple[type, ...] = (Audit, DocumentList, DocumentView, Edit, ImportAnswer, MerchandisingFile, Undo)
+TYPES: tuple[type, ...] = (
+    Audit,
+    DocumentList,
+    DocumentView,
+    Edit,
+    ExperimentReport,
+    ImportAnswer,
+    MerchandisingFile,
+    Undo,
+)
 
 _READS = (401, 403)
 _WRITES = (400, 401, 403, 413, 415, 422, 503)
@@ -33,6 +43,14 @@ def merchandising_paths(kinds: Sequence[str], operation: Operation, ref: Callabl
                 "Make everything as the file has it (secret key)", ImportAnswer, _WRITES, parameters=[who], body=file
             ),
         },
+        "/v1/experiments/{document_id}/report": {
+            "get": operation(
+                "What can be said of an experiment now (secret key)",
+                ExperimentReport,
+                (*_READS, 404, 503),
+                parameters=[_document_id()],
+            )
+        },
         PATH + "/audit": {"get": operation("Who changed what, newest first (secret key)", Audit, _READS)},
     }
     for kind in kinds:
@@ -41,7 +59,7 @@ def merchandising_paths(kinds: Sequence[str], operation: Operation, ref: Callabl
 
 
 def _paths_of(kind: str, who: dict[str, Any], operation: Operation, ref: Callable[[type], Any]) -> dict[str, Any]:
-    name = {"name": "document_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    name = _document_id()
     edits = {"name": "edits", "in": "query", "required": True, "schema": {"type": "integer", "minimum": 1}}
     one = f"/v1/{kind}s/{{document_id}}"
     listing = {} if kind == "placement" else {"get": operation(f"Every {kind} (secret key)", DocumentList, _READS)}
@@ -75,3 +93,7 @@ def _paths_of(kind: str, who: dict[str, Any], operation: Operation, ref: Callabl
             )
         },
     }
+
+
+def _document_id() -> dict[str, Any]:
+    return {"name": "document_id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from api.budget import ReadHistory
 from api.catalog_table import CatalogTable
 from api.dashboard import OpenStore
+from api.experiment_reports import CountOutcomes
 from api.keys import Keys
 from api.reranking import Rerank
 from api.routes.events import Accept
@@ -38,6 +39,7 @@ class Services:
         background: what else runs beside the requests (following `model`, …).
         snippet: the bytes of `snippet.js`.
         names: of placements and variants; shared with the collector, which reads the tokens of answers.
+        count_outcomes: what an experiment's visitors did, from the archive.
         merchandising: the log of what the merchandiser decides, followed beside the requests.
     """
 
@@ -53,6 +55,7 @@ class Services:
     snippet: bytes
     merchandising: MerchandisingLog
     names: Names
+    count_outcomes: CountOutcomes
     checks: Mapping[str, Check] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     background: Sequence[Background] = ()

@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from ingest.bus.contract import Position
-from ingest.events import Event, Item
+from ingest.events import Attribution, Event, Item
 
 SCHEMA: dict[str, Any] = {
     "partition": pl.Int32,
@@ -29,6 +29,16 @@ SCHEMA: dict[str, Any] = {
     "search_term": pl.String,
     "recommendation_id": pl.String,
     "placement": pl.String,
+    "attribution": pl.Struct(
+        {
+            "placement": pl.String,
+            "served_ms": pl.Int64,
+            "variant": pl.String,
+            "rules": pl.Int64,
+            "model_ms": pl.Int64,
+            "foreign": pl.List(pl.Int32),
+        }
+    ),
     "late": pl.Boolean,
     "rest": pl.String,
 }
@@ -37,9 +47,9 @@ that has no column, null when there is none."""
 
 _PLACE = ("partition", "position", "accepted_at_ms")
 _ITEM_COLUMNS = ("item_id", "quantity", "price")
-_EVENT_COLUMNS = tuple(name for name in SCHEMA if name not in {*_PLACE, *_ITEM_COLUMNS, "rest"})
+_EVENT_COLUMNS = tuple(name for name in SCHEMA if name not in {*_PLACE, *_ITEM_COLUMNS, "attribution", "rest"})
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Event)}
-_REST_FIELDS = tuple(name for name in _DEFAULTS if name not in {*_EVENT_COLUMNS, "items"})
+_REST_FIELDS = tuple(name for name in _DEFAULTS if name not in {*_EVENT_COLUMNS, "items", "attribution"})
 _ITEM_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Item)}
 _ITEM_REST_FIELDS = tuple(name for name in _ITEM_DEFAULTS if name not in _ITEM_COLUMNS)
 
@@ -60,6 +70,7 @@ def rows_of(archived: Sequence[ArchivedEvent]) -> pl.DataFrame:
         "partition": [row.partition for row in archived],
         "position": [str(row.position) for row in archived],
         "accepted_at_ms": [row.accepted_at_ms for row in archived],
+        "attribution": [_attribution_row(event.attribution) for event in events],
         "rest": [_rest_of(event) for event in events],
     }
     for name in _EVENT_COLUMNS:
@@ -74,10 +85,22 @@ def events_of(rows: pl.DataFrame) -> Iterator[ArchivedEvent]:
     for row in rows.select(list(SCHEMA)).iter_rows(named=True):
         rest = msgspec.json.decode(row["rest"]) if row["rest"] else {}
         fields = {name: row[name] for name in _EVENT_COLUMNS}
+        fields["attribution"] = _attribution_of(row["attribution"])
         fields["items"] = _items_of(row, rest.pop("items", None))
         yield ArchivedEvent(
             row["partition"], Position.parse(row["position"]), row["accepted_at_ms"], Event(**fields, **rest)
         )
+
+
+def _attribution_row(attribution: Attribution | None) -> dict[str, Any] | None:
+    return None if attribution is None else msgspec.structs.asdict(attribution)
+
+
+def _attribution_of(row: dict[str, Any] | None) -> Attribution | None:
+    # Some readers give a struct of nulls where there is no struct.
+    if row is None or row["placement"] is None:
+        return None
+    return Attribution(**{**row, "foreign": tuple(row["foreign"])})
 
 
 def _rest_of(event: Event) -> str | None:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from api.auth import Gate, guarded
 from api.bodies import read_body, require_media_type
+from api.experiment_reports import ExperimentReports
 from api.merchandising import Edit, Merchandising, MerchandisingFile, Undo, Who
 from api.queries import query_from_body, query_from_string
 
@@ -38,7 +39,7 @@ class Removal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     who: Who = ""
 
 
-def merchandising_routes(merchandising: Merchandising, gate: Gate) -> list[Route]:
+def merchandising_routes(merchandising: Merchandising, reports: ExperimentReports, gate: Gate) -> list[Route]:
     """Build the routes; all of them want the secret key."""
 
     async def export(_: Request) -> Response:
@@ -52,7 +53,11 @@ def merchandising_routes(merchandising: Merchandising, gate: Gate) -> list[Route
         file = await _body(request, _FILE, KNOWN_FILE, bytes_max=FILE_BYTES_MAX)
         return _json(await merchandising.import_file(file, who=query.who))
 
+    async def report(request: Request) -> Response:
+        return _json(await reports.report(request.path_params["document_id"]))
+
     routes = [
+        Route("/v1/experiments/{document_id}/report", guarded(gate, "secret", report), methods=["GET"]),
         Route(PATH, guarded(gate, "secret", export), methods=["GET"]),
         Route(PATH, guarded(gate, "secret", import_file), methods=["PUT"]),
         Route(PATH + "/audit", guarded(gate, "secret", audit), methods=["GET"]),

@@ -8,7 +8,7 @@ from ingest.archive_files import ArchiveFile, file_name, hour_folder
 from ingest.archive_place import StoredFile
 from ingest.archive_rows import ArchivedEvent, events_of, rows_of
 from ingest.bus.contract import Position
-from ingest.events import EVENT_NAMES, Event, Item, decode_event, encode_event
+from ingest.events import EVENT_NAMES, Attribution, Event, Item, decode_event, encode_event
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 maybe = st.none() | texts
@@ -24,6 +24,15 @@ items = st.builds(
     item_brand=maybe,
     coupon=maybe,
     discount=st.none() | floats,
+)
+attributions = st.builds(
+    Attribution,
+    placement=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    served_ms=st.integers(0, 10**14 - 1),
+    variant=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    rules=st.integers(0, 2**32 - 1),
+    model_ms=st.integers(0, 10**14 - 1),
+    foreign=st.lists(st.integers(0, 199), max_size=3).map(tuple),
 )
 events = st.builds(
     Event,
@@ -45,6 +54,7 @@ events = st.builds(
     placement=maybe,
     consent=st.none() | st.sampled_from(["session", "full"]),
     late=st.booleans(),
+    attribution=st.none() | attributions,
     schema_version=st.integers(1, 3),
 )
 archived = st.builds(ArchivedEvent, st.integers(0, 63), positions, st.integers(0, 10**14 - 1), events)

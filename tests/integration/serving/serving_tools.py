@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from ingest.bus import Bus, open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
+from recommender.experiments.outcomes_process import OutcomesJob, count_outcomes
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
 from recommender.recommender import Recommender
@@ -45,6 +47,7 @@ class Server:
     store_server: ValkeyServer
     recommender: Recommender
     catalog: CatalogTable
+    archive: Path
 
     def pause_store(self) -> None:
         assert self.store_server.pid is not None
@@ -72,6 +75,7 @@ def event(**fields: Any) -> dict[str, Any]:
 async def serving(
     bus_server: ValkeyServer, store_server: ValkeyServer, *, settings: ApiSettings
 ) -> AsyncIterator[Server]:
+    archive = bus_server.data_dir.parent / "archive"
     bus = await open_bus(bus_server.url)
     await bus.ensure(ALL_TOPICS, partitions=2)
     store = OnlineStore(store_server.url)
@@ -93,6 +97,7 @@ async def serving(
         keys=KEYS,
         snippet=b"/* snippet */",
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
+        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(str(archive), {}, experiment)),
         names=names,
         checks={"bus": bus.alive},
     )
@@ -102,7 +107,7 @@ async def serving(
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api.test") as client,
     ):
         await until_ready(client)
-        yield Server(app, client, bus, bus_server, store_server, recommender, catalog)
+        yield Server(app, client, bus, bus_server, store_server, recommender, catalog, archive)
     await collector.close()
     await bus.close()
     await store.close()

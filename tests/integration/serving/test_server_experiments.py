@@ -1,11 +1,16 @@
 """A running experiment in the answers: who gets what, and what the click on it says."""
 
+import asyncio
 import time
+from collections import Counter
 
+from ingest.archive import run_archive
+from ingest.archive_reader import archived_positions
 from ingest.attribution import Attributor, Names
 from ingest.events import Event, decode_event
 from ingest.identity import visitor_key
 from ingest.recommendation_token import TokenCodec
+from ingest.settings import ArchiveSettings, Settings
 from ingest.topics import EVENTS
 from recommender.experiments import Experiment, Variant, assigned_variant
 from tests.integration.serving.serving_tools import KEYS, SECRET, WRITE, Server, event
@@ -99,3 +104,48 @@ async def _published(server: Server, message_id: str) -> Event:
                 if found.message_id == message_id:
                     return found
     raise AssertionError(f"wanted {message_id} on the topic")
+
+
+async def test_a_report_is_counted_from_the_archive(server: Server) -> None:
+    await server.put(*ITEMS)
+    await _run(server, holdout=0)
+    shown: Counter[str] = Counter()
+    for number in range(12):
+        visitor = f"browser-{number}"
+        asked = await server.client.get("/v1/recommendations", params=ASK | {"visitor": visitor}, headers=WRITE)
+        answer = asked.json()
+        shown[answer["experiment"]["variant"]] += 1
+        seen = event(
+            message_id=f"seen-{number:06d}",
+            event="view_item_list",
+            anonymous_id=visitor,
+            items=[{"item_id": item["id"]} for item in answer["items"]],
+            recommendation_id=answer["recommendation_id"],
+        )
+        assert (await server.client.post("/v1/events", json=seen, headers=WRITE)).status_code == 202
+    await _archive(server)
+
+    report = (await server.client.get("/v1/experiments/e/report", headers=SECRET)).json()
+
+    assert {variant["variant"]: variant["visitors"] for variant in report["variants"]} == shown
+    assert report["variants"][1]["comparisons"][0]["difference"] is None
+    unknown = await server.client.get("/v1/experiments/none/report", headers=SECRET)
+    assert unknown.status_code == 404
+
+
+async def _archive(server: Server) -> None:
+    """Everything on `events` into the archive, as the archive's own process does it."""
+    stop = asyncio.Event()
+    archiving = asyncio.create_task(
+        run_archive(server.bus, Settings(archive=ArchiveSettings(flush_ms=50)), server.archive, stop)
+    )
+    ends = {
+        partition: delivery.last
+        for partition in range(await server.bus.partitions(EVENTS))
+        async for delivery in server.bus.read(EVENTS, partition, until_now=True)
+    }
+    async with asyncio.timeout(30):
+        while not server.archive.exists() or archived_positions(server.archive) != ends:
+            await asyncio.sleep(0.05)
+    stop.set()
+    await archiving
