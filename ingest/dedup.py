@@ -13,6 +13,7 @@ from ingest.events import Event, decode_event
 from ingest.identity import VISITOR_KEY_BYTES
 from ingest.seen_ids import SeenIds, id_hash
 from ingest.settings import DedupSettings
+from ingest.tombstones import Tombstones
 from ingest.topics import Topic
 
 _REPEATS = Counter("afterclick_ingest_repeats_total", "Entries dropped as repeats of an event", ["reader"])
@@ -86,11 +87,17 @@ class PartitionDeduplicator:
 class DeduplicatedSubscription:
     """An ordered subscription to `events` without the repeats; what survives is a function of the log alone.
 
-    `reader` names it in the metrics.
+    With `tombstones` the events of erased visitors are left out too. `reader` names it in the metrics.
     """
 
     def __init__(
-        self, bus: Bus, topic: Topic, subscription: Subscription, settings: DedupSettings, reader: str
+        self,
+        bus: Bus,
+        topic: Topic,
+        subscription: Subscription,
+        settings: DedupSettings,
+        reader: str,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._bus = bus
         self._topic = topic
@@ -100,6 +107,7 @@ class DeduplicatedSubscription:
         self._partitions: dict[int, tuple[tuple[int, int], PartitionDeduplicator]] = {}
         self._held: list[Delivery] = []
         self._repeats = _REPEATS.labels(reader)
+        self._tombstones = tombstones
 
     async def receive(self, *, wait_ms: int, entries_max: int) -> list[Deduplicated]:
         """What is at hand, as `Subscription.receive`; a delivery of repeats alone comes too, to be acknowledged.
@@ -135,7 +143,7 @@ class DeduplicatedSubscription:
         if survivors.repeats:
             self._repeats.inc(survivors.repeats)
         _REMEMBERED.labels(self._reader, str(delivery.partition)).set(len(memory))
-        return survivors
+        return without_erased(survivors, self._tombstones)
 
     async def _memory_for(self, delivery: Delivery) -> PartitionDeduplicator:
         """The partition's memory; made anew when entries between the last delivery and this one may have gone by, or
@@ -151,11 +159,17 @@ class DeduplicatedSubscription:
 
 
 async def subscribe_deduplicated(
-    bus: Bus, topic: Topic, name: str, *, settings: DedupSettings, consumer: str = ""
+    bus: Bus,
+    topic: Topic,
+    name: str,
+    *,
+    settings: DedupSettings,
+    consumer: str = "",
+    tombstones: Tombstones | None = None,
 ) -> DeduplicatedSubscription:
-    """Join the ordered subscription `name` and read it without repeats."""
+    """Join the ordered subscription `name` and read it without repeats, and without what `tombstones` hide."""
     subscription = await bus.subscribe(topic, name, mode="ordered", consumer=consumer)
-    return DeduplicatedSubscription(bus, topic, subscription, settings, name)
+    return DeduplicatedSubscription(bus, topic, subscription, settings, name, tombstones)
 
 
 async def read_deduplicated(
@@ -166,6 +180,7 @@ async def read_deduplicated(
     settings: DedupSettings,
     start: Start = "earliest",
     until_now: bool = False,
+    tombstones: Tombstones | None = None,
 ) -> AsyncIterator[Deduplicated]:
     """`Bus.read` without the repeats, the same ones that every subscription drops, wherever it starts."""
     memory = PartitionDeduplicator(settings) if start == "earliest" else None
@@ -174,7 +189,22 @@ async def read_deduplicated(
         async for delivery in deliveries:
             if memory is None:
                 memory = await remember_window(bus, topic, delivery, settings)
-            yield memory.admit(delivery)
+            yield without_erased(memory.admit(delivery), tombstones)
+
+
+def without_erased(survivors: Deduplicated, tombstones: Tombstones | None) -> Deduplicated:
+    """`survivors` without the events of erased visitors."""
+    if tombstones is None or not tombstones:
+        return survivors
+    kept = [place for place, event in enumerate(survivors.events) if not tombstones.hides(event)]
+    if len(kept) == len(survivors.events):
+        return survivors
+    tombstones.count_hidden(len(survivors.events) - len(kept))
+    return msgspec.structs.replace(
+        survivors,
+        entries=[survivors.entries[place] for place in kept],
+        events=[survivors.events[place] for place in kept],
+    )
 
 
 async def remember_window(bus: Bus, topic: Topic, delivery: Delivery, settings: DedupSettings) -> PartitionDeduplicator:

@@ -35,10 +35,21 @@ MERCHANDISING = Topic("merchandising", "stream", "rule", False, None)
 MODEL = Topic("model", "stream", "block", False, 2 * _DAY_MS)
 ANSWERS = Topic("answers", "stream", "visitor", True, 30 * _DAY_MS)
 ENGAGEMENTS = Topic("engagements", "queue", "visitor", False, 7 * _DAY_MS)
+TOMBSTONES = Topic("tombstones", "table", "visitor", False, None)
 
 CART_CHECKS = Topic("cart-checks", "queue", "visitor", False, 7 * _DAY_MS)
 
-ALL_TOPICS = (EVENTS, EVENTS_REJECTED, CATALOG, MERCHANDISING, MODEL, ANSWERS, ENGAGEMENTS, CART_CHECKS)
+ALL_TOPICS = (
+    EVENTS,
+    EVENTS_REJECTED,
+    CATALOG,
+    MERCHANDISING,
+    MODEL,
+    ANSWERS,
+    ENGAGEMENTS,
+    TOMBSTONES,
+    CART_CHECKS,
+)
 
 
 def dead_letters(topic: Topic, subscription: str) -> Topic:
