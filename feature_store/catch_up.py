@@ -17,6 +17,7 @@ from feature_store.touch_gathering import PlacedEvent
 from ingest.bus.contract import Bus, Start
 from ingest.dedup import Deduplicated, read_deduplicated
 from ingest.settings import DedupSettings
+from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
 _READ_AGAIN = Counter("afterclick_feature_store_events_read_again_total", "Events read again after the store changed")
@@ -41,6 +42,7 @@ class CatchUp:
         dedup: DedupSettings,
         *,
         worker: str,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
@@ -48,6 +50,7 @@ class CatchUp:
         self._settings = settings
         self._dedup = dedup
         self._worker = worker
+        self._tombstones = tombstones
 
     async def run(self, *, partitions: int, identity: StoreIdentity, stop: asyncio.Event) -> int:
         """Return when no partition is behind, or `stop` is set; how many events this reader applied.
@@ -76,7 +79,15 @@ class CatchUp:
         start: Start = "earliest" if checkpoint is None else start_ms
         events = 0
         batch: list[Deduplicated] = []
-        reading = read_deduplicated(self._bus, EVENTS, partition, settings=self._dedup, start=start, until_now=True)
+        reading = read_deduplicated(
+            self._bus,
+            EVENTS,
+            partition,
+            settings=self._dedup,
+            start=start,
+            until_now=True,
+            tombstones=self._tombstones,
+        )
         async with aclosing(cast("AsyncGenerator[Deduplicated, None]", reading)) as deliveries:
             async for survivors in deliveries:
                 batch.append(survivors)

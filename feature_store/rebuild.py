@@ -9,6 +9,7 @@ from feature_store.record_updater import RecordUpdater
 from feature_store.settings import WorkerSettings
 from ingest.bus.contract import Bus
 from ingest.settings import DedupSettings
+from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
 
@@ -35,7 +36,17 @@ async def rebuild_online_store(
     identity = await store.identify()
     await store.claim(log_id=log_id, partitions=partitions)
     updater = RecordUpdater(store, settings, log_id=log_id)
+    tombstones = await Tombstones.open(bus, reader="rebuild")
     catch_up = CatchUp(
-        bus, store, updater, settings, dedup or DedupSettings(), worker=f"rebuild-{secrets.token_hex(3)}"
+        bus,
+        store,
+        updater,
+        settings,
+        dedup or DedupSettings(),
+        worker=f"rebuild-{secrets.token_hex(3)}",
+        tombstones=tombstones,
     )
-    return await catch_up.run(partitions=partitions, identity=identity, stop=stop or asyncio.Event())
+    try:
+        return await catch_up.run(partitions=partitions, identity=identity, stop=stop or asyncio.Event())
+    finally:
+        await tombstones.close()

@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from feature_store.catch_up import CatchUp
+from feature_store.erasure import forget_visitors
 from feature_store.errors import EventRefusedError, StoreChangedError, StoreConflictError, StoreUnavailableError
 from feature_store.freshness import FreshnessHistogram, drop_stale_workers
 from feature_store.online_store import OnlineStore, StoreIdentity
@@ -24,6 +25,7 @@ from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError
 from ingest.settings import DedupSettings
+from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
 SUBSCRIPTION = "features"
@@ -75,6 +77,8 @@ class FeatureWorker:
         self._updater: RecordUpdater | None = None
         self._epochs: dict[int, tuple[int, int]] = {}
         self._checkpointed_at_ms: dict[int, int] = {}
+        self._tombstones: Tombstones | None = None
+        self._to_forget: list[bytes] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """As `run_worker`."""
@@ -87,6 +91,7 @@ class FeatureWorker:
                     identity, updater = await self._ready(stop)
                     if subscription is None:
                         subscription = await self._subscribe()
+                    await self._forget_erased()
                     if not held:
                         held = await self._receive(subscription)
                     await self._take(held, subscription, identity, updater)
@@ -100,12 +105,16 @@ class FeatureWorker:
         finally:
             if subscription is not None:
                 await self._leave(subscription)
+            if self._tombstones is not None:
+                await self._tombstones.close()
 
     async def _ready(self, stop: asyncio.Event) -> tuple[StoreIdentity, RecordUpdater]:
         """The store as known; when it is another one, every partition it may have lost is read again first."""
         if self._identity is not None and self._updater is not None:
             return self._identity, self._updater
         log_id, partitions = await self._bus.log_id(EVENTS), await self._bus.partitions(EVENTS)
+        if self._tombstones is None:
+            self._tombstones = await Tombstones.open(self._bus, reader=SUBSCRIPTION)
         identity = await self._store.identify()
         await self._store.claim(log_id=log_id, partitions=partitions)
         if self._updater is None:
@@ -114,13 +123,36 @@ class FeatureWorker:
         await self._updater.restore_ids(identity=identity)
         self._updater.forget()
         self._checkpointed_at_ms.clear()
-        catch_up = CatchUp(self._bus, self._store, self._updater, self._settings, self._dedup, worker=self._name)
+        catch_up = CatchUp(
+            self._bus,
+            self._store,
+            self._updater,
+            self._settings,
+            self._dedup,
+            worker=self._name,
+            tombstones=self._tombstones,
+        )
         await catch_up.run(partitions=partitions, identity=identity, stop=stop)
         self._identity = identity
         return identity, self._updater
 
     async def _subscribe(self) -> DeduplicatedSubscription:
-        return await subscribe_deduplicated(self._bus, EVENTS, SUBSCRIPTION, settings=self._dedup, consumer=self._name)
+        return await subscribe_deduplicated(
+            self._bus,
+            EVENTS,
+            SUBSCRIPTION,
+            settings=self._dedup,
+            consumer=self._name,
+            tombstones=self._tombstones,
+        )
+
+    async def _forget_erased(self) -> None:
+        """Delete what may have been written, from events on their way, after the erasure had deleted it."""
+        if self._tombstones is not None:
+            self._to_forget += await self._tombstones.refresh()
+        if self._to_forget:
+            await forget_visitors(self._store, self._to_forget)
+            self._to_forget.clear()
 
     async def _leave(self, subscription: DeduplicatedSubscription) -> None:
         try:

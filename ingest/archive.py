@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from ingest.archive_chain import ArchiveChain
 from ingest.archive_compaction import Compactor
+from ingest.archive_erasure import Eraser
 from ingest.archive_files import claim_log
 from ingest.archive_place import ArchivePlace, place_of
 from ingest.archive_rows import ArchivedEvent
@@ -18,6 +19,7 @@ from ingest.bus.contract import Bus, Position
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import ArchiveError, BusUnavailableError, LogMismatchError
 from ingest.settings import Settings
+from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
 SUBSCRIPTION = "archive"
@@ -59,17 +61,19 @@ async def run_archive(
     async with place.writing(wait_ms=settings.archive.lock_wait_ms):
         log_id = await bus.log_id(EVENTS)
         await asyncio.to_thread(claim_log, place, topic=EVENTS.name, log_id=log_id)
+        tombstones = await Tombstones.open(bus, reader=SUBSCRIPTION)
         subscription = await subscribe_deduplicated(
-            bus, EVENTS, SUBSCRIPTION, settings=settings.dedup, consumer=consumer
+            bus, EVENTS, SUBSCRIPTION, settings=settings.dedup, consumer=consumer, tombstones=tombstones
         )
         chain = ArchiveChain(place, keep_small_ms=settings.archive.keep_small_ms)
         archive = _Archive(place, log_id, subscription, chain)
-        compactor = Compactor(place, settings.archive)
+        keeper = _Keeper(Compactor(place, settings.archive), Eraser(place), tombstones, settings, now_ms)
         try:
-            await _follow(archive, compactor, subscription, settings, stop, now_ms)
+            await _follow(archive, keeper, subscription, settings, stop)
             await archive.flush()
         finally:
             await subscription.close()
+            await tombstones.close()
 
 
 def runs_by_hour(held: list[Deduplicated]) -> Iterator[list[Deduplicated]]:
@@ -84,14 +88,12 @@ def runs_by_hour(held: list[Deduplicated]) -> Iterator[list[Deduplicated]]:
 
 async def _follow(
     archive: "_Archive",
-    compactor: Compactor,
+    keeper: "_Keeper",
     subscription: DeduplicatedSubscription,
     settings: Settings,
     stop: asyncio.Event,
-    now_ms: Callable[[], int],
 ) -> None:
     wait_ms = min(_WAIT_MS, settings.archive.flush_ms)
-    compacted_s = 0.0
     while not stop.is_set():
         try:
             deliveries = await subscription.receive(wait_ms=wait_ms, entries_max=settings.archive.flush_entries)
@@ -103,9 +105,39 @@ async def _follow(
             archive.hold(delivery)
         if archive.entries_held >= settings.archive.flush_entries or archive.held_ms >= settings.archive.flush_ms:
             await archive.flush()
-        if time.monotonic() - compacted_s >= settings.archive.compact_every_ms / 1000:
-            await asyncio.to_thread(compactor.turn, now_ms=now_ms())
-            compacted_s = time.monotonic()
+        await keeper.turn()
+
+
+class _Keeper:
+    """Looks after the files in place: merges the small ones, empties what was erased; one after the other."""
+
+    def __init__(
+        self,
+        compactor: Compactor,
+        eraser: Eraser,
+        tombstones: Tombstones,
+        settings: Settings,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._compactor = compactor
+        self._eraser = eraser
+        self._tombstones = tombstones
+        self._every_s = settings.archive.compact_every_ms / 1000
+        self._now_ms = now_ms
+        self._turned_s = 0.0
+
+    async def turn(self) -> None:
+        """Do what is due.
+
+        Raises:
+            ArchiveError: the place cannot be used.
+        """
+        await self._tombstones.refresh()
+        if time.monotonic() - self._turned_s < self._every_s:
+            return
+        await asyncio.to_thread(self._compactor.turn, now_ms=self._now_ms())
+        await asyncio.to_thread(self._eraser.turn, self._tombstones.keys, now_ms=self._now_ms())
+        self._turned_s = time.monotonic()
 
 
 class _Archive:

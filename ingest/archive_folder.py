@@ -58,11 +58,19 @@ class FolderPlace:
 
     def put_new(self, aside: Path, name: str) -> bool:
         """As `ArchivePlace.put_new`: whole even after a power cut. Only whoever holds `writing` may call it."""
-        path = self.root / name
         try:
-            if path.exists():
+            if (self.root / name).exists():
                 aside.unlink()
                 return False
+        except OSError as error:
+            raise self._failed("write", name, error) from error
+        self.put_over(aside, name)
+        return True
+
+    def put_over(self, aside: Path, name: str) -> None:
+        """As `ArchivePlace.put_over`."""
+        path = self.root / name
+        try:
             with aside.open("rb+") as written:
                 os.fsync(written.fileno())
             made = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
@@ -72,7 +80,6 @@ class FolderPlace:
                 _sync_folder(folder)
         except OSError as error:
             raise self._failed("write", name, error) from error
-        return True
 
     def delete(self, name: str) -> None:
         """As `ArchivePlace.delete`; a folder that is empty then goes too."""

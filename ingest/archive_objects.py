@@ -87,6 +87,15 @@ class ObjectPlace:
             aside.unlink(missing_ok=True)
         return True
 
+    def put_over(self, aside: Path, name: str) -> None:
+        """As `ArchivePlace.put_over`."""
+        try:
+            obstore.put(self._store, name, aside, mode="overwrite")
+        except (BaseError, OSError) as error:
+            raise self._failed("write", name, error) from error
+        finally:
+            aside.unlink(missing_ok=True)
+
     def delete(self, name: str) -> None:
         """As `ArchivePlace.delete`."""
         try:

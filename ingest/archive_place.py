@@ -17,7 +17,7 @@ class StoredFile(NamedTuple):
 
 
 class ArchivePlace(Protocol):
-    """Files that appear whole or not at all, are never changed, and of which a name is given once.
+    """Files that appear whole or not at all, and of which a name is given once; only an erasure ever replaces one.
 
     Every method raises ArchiveError when the place cannot be used; nothing is half done then.
     """
@@ -50,6 +50,10 @@ class ArchivePlace(Protocol):
 
     def put_new(self, aside: Path, name: str) -> bool:
         """Put a file in place, durably; False, and no change, when `name` is taken. `aside` is gone afterwards."""
+        ...
+
+    def put_over(self, aside: Path, name: str) -> None:
+        """Put a file in place of the one that is there, durably; a reader sees the one or the other, whole."""
         ...
 
     def delete(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Whose events are to be forgotten: the topic `tombstones`, followed, and the events that it hides from every reader."""
+"""Whose events are to be forgotten: the topic `tombstones`, followed, and what it hides from every reader of events."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -17,6 +17,7 @@ from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_dedup
 from ingest.errors import BusUnavailableError
 from ingest.settings import DedupSettings
 from ingest.task_ending import end_tasks
+from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS, MODEL
 from recommender.kernels import compile_all
 from recommender.learner_checkpoints import Checkpoints, Logs
@@ -78,14 +79,20 @@ async def run_learner(
         snapshot = await asyncio.to_thread(_snapshot_of_this_log, model_dir, logs)
         version = version_at(clock(), after=snapshot.meta.version if snapshot is not None else None)
         state = LearnerState(settings, version, snapshot, tuned=await asyncio.to_thread(tuned_or_none, model_dir))
-        await _learn_past(state, bus, snapshot, archive_dir, dedup or DedupSettings(), logs, stop)
-        subscription = await subscribe_deduplicated(bus, EVENTS, SUBSCRIPTION, settings=dedup or DedupSettings())
+        tombstones = await Tombstones.open(bus, reader=SUBSCRIPTION)
+        for key in tombstones.keys:
+            state.forget_visitor(bytes.fromhex(key))
+        await _learn_past(state, bus, snapshot, archive_dir, dedup or DedupSettings(), logs, stop, tombstones)
+        subscription = await subscribe_deduplicated(
+            bus, EVENTS, SUBSCRIPTION, settings=dedup or DedupSettings(), tombstones=tombstones
+        )
         publisher = ModelPublisher(bus, pending_max=settings.publish_pending_max)
-        learner = _Learner(subscription, publisher, state, settings, model_dir, logs, clock)
+        learner = _Learner(subscription, tombstones, publisher, state, settings, model_dir, logs, clock)
         try:
             await learner.run(stop)
         finally:
             await subscription.close()
+            await tombstones.close()
 
 
 class _Learner:
@@ -94,6 +101,7 @@ class _Learner:
     def __init__(
         self,
         subscription: DeduplicatedSubscription,
+        tombstones: Tombstones,
         publisher: ModelPublisher,
         state: LearnerState,
         settings: LearnerSettings,
@@ -102,6 +110,7 @@ class _Learner:
         clock: Callable[[], int],
     ) -> None:
         self._subscription = subscription
+        self._tombstones = tombstones
         self._publisher = publisher
         self._state = state
         self._settings = settings
@@ -164,6 +173,8 @@ class _Learner:
 
     async def _receive(self) -> list[Deduplicated]:
         while True:
+            for key in await self._tombstones.refresh():
+                self._state.forget_visitor(key)
             try:
                 return await self._subscription.receive(
                     wait_ms=_RECEIVE_MS, entries_max=self._settings.receive_entries_max
@@ -194,14 +205,17 @@ async def _learn_past(
     dedup: DedupSettings,
     logs: Logs,
     stop: asyncio.Event,
+    tombstones: Tombstones,
 ) -> None:
     """Everything up to now, before anybody is told: replicas should not step back in time to a snapshot."""
     partitions = await bus.partitions(EVENTS)
     if snapshot is None:
-        await learn_archive(state, archive_dir, partitions=partitions, log_id=logs.events, stop=stop)
+        await learn_archive(
+            state, archive_dir, partitions=partitions, log_id=logs.events, stop=stop, tombstones=tombstones
+        )
     while not stop.is_set():
         try:
-            await learn_missed(state, bus, dedup, partitions=partitions, stop=stop)
+            await learn_missed(state, bus, dedup, partitions=partitions, stop=stop, tombstones=tombstones)
             return
         except BusUnavailableError as error:
             _bus_lost.inc()

@@ -14,9 +14,10 @@ from ingest.archive_files import log_id_of
 from ingest.archive_place import ArchivePlace, place_of
 from ingest.archive_reader import read_archived
 from ingest.bus.contract import Bus, Delivery
-from ingest.dedup import Deduplicated, read_deduplicated
+from ingest.dedup import Deduplicated, read_deduplicated, without_erased
 from ingest.events import decode_event
 from ingest.settings import DedupSettings
+from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 from recommender.learner_state import LearnerState
 
@@ -26,18 +27,30 @@ _log = structlog.get_logger(__name__)
 
 
 async def learn_archive(
-    state: LearnerState, root: Path | ArchivePlace, *, partitions: int, log_id: int, stop: asyncio.Event
+    state: LearnerState,
+    root: Path | ArchivePlace,
+    *,
+    partitions: int,
+    log_id: int,
+    stop: asyncio.Event,
+    tombstones: Tombstones | None = None,
 ) -> None:
     """Take the whole archive in; positions count when it is the archive of this log."""
     archive_log_id = await asyncio.to_thread(log_id_of, place_of(root))
     if archive_log_id is None:
         return
-    readers = [_archived(root, partition) for partition in range(partitions)]
+    readers = [_archived(root, partition, tombstones) for partition in range(partitions)]
     await _learn(state, readers, stop, positions_count=archive_log_id == log_id)
 
 
 async def learn_missed(
-    state: LearnerState, bus: Bus, settings: DedupSettings, *, partitions: int, stop: asyncio.Event
+    state: LearnerState,
+    bus: Bus,
+    settings: DedupSettings,
+    *,
+    partitions: int,
+    stop: asyncio.Event,
+    tombstones: Tombstones | None = None,
 ) -> None:
     """Take in what `events` holds after the state's positions.
 
@@ -55,6 +68,7 @@ async def learn_missed(
             settings=settings,
             start=state.positions.get(partition, "earliest"),
             until_now=True,
+            tombstones=tombstones,
         )
         for partition in range(partitions)
     ]
@@ -100,9 +114,11 @@ async def _advance(heads: dict[int, Deduplicated], place: int, reader: AsyncIter
         heads[place] = head
 
 
-async def _archived(root: Path | ArchivePlace, partition: int) -> AsyncIterator[Deduplicated]:
+async def _archived(
+    root: Path | ArchivePlace, partition: int, tombstones: Tombstones | None
+) -> AsyncIterator[Deduplicated]:
     async for delivery in read_archived(root, partition):
-        yield _decoded(delivery)
+        yield without_erased(_decoded(delivery), tombstones)
 
 
 def _decoded(delivery: Delivery) -> Deduplicated:

@@ -72,6 +72,10 @@ class Sessionizer:
             return None
         return visitor.session
 
+    def forget(self, visitor_key: bytes) -> None:
+        """Who was erased has no session any more; what they taught says of nobody that it was them."""
+        self._visitors.pop(visitor_key, None)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everybody held, longest silent first."""
         held = self._visitors

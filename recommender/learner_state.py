@@ -112,6 +112,10 @@ class LearnerState:
         if positions_count:
             self.positions[delivery.partition] = delivery.last
 
+    def forget_visitor(self, visitor_key: bytes) -> None:
+        """Drop what is held under the key of someone who was erased."""
+        self._sessionizer.forget(visitor_key)
+
     def flush(self) -> Learnt:
         """Learn what was taken since the last flush, and say what it was."""
         columns = np.array(self._waiting, np.int64).reshape(len(self._waiting), 4)
