@@ -9,6 +9,7 @@ from api.catalog_table import CatalogTable
 from api.keys import load_or_make_keys
 from api.server import listening_socket, serve
 from api.services import Services
+from feature_store.known_person import KnownPersons
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
 from ingest.attribution import Names
@@ -31,9 +32,11 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms, names)
     recommender, catalog = _recommender_and_catalog(settings)
     follower = ModelFollower(bus, recommender, settings.model_dir)
+    visitors = VisitorReader(store)
     services = Services(
         accept=collector.accept,
-        read_history=VisitorReader(store).history,
+        read_history=visitors.history,
+        person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
         rerank=recommender.rerank,
         similar=recommender.similar,

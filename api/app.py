@@ -38,6 +38,7 @@ from api.errors import (
 from api.experiment_reports import ExperimentReports
 from api.merchandising import Merchandising
 from api.openapi import openapi_document
+from api.privacy import Privacy
 from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.dashboard import dashboard_routes
@@ -46,6 +47,7 @@ from api.routes.health import health_routes
 from api.routes.merchandising import merchandising_routes
 from api.routes.metrics import metrics_route
 from api.routes.openapi import openapi_route
+from api.routes.privacy import privacy_routes
 from api.routes.segment import segment_routes
 from api.routes.snippet import snippet_route
 from api.routes.visitor_keys import visitor_keys_route
@@ -159,6 +161,9 @@ def _routes(
             discarded_bytes_max=discarded,
         ),
         visitor_keys_route(services.keys.visitor_secret_bytes, gate),
+        *privacy_routes(
+            Privacy(services.person, secret=services.keys.visitor_secret_bytes, retry_after_s=retry_after_s), gate
+        ),
         *merchandising_routes(
             Merchandising(services.merchandising, retry_after_s=retry_after_s),
             ExperimentReports(services.merchandising.ledger, services.count_outcomes, retry_after_s=retry_after_s),

@@ -3,12 +3,13 @@
 from typing import Any
 
 from api.openapi_operations import operation, parameters_of, ref
+from api.privacy import Export, Receipt
 from api.question import KNOWN, LISTS, RecommendationQuery
 from api.recent_items import KNOWN as KNOWN_RECENT
 from api.recent_items import LISTS as LISTS_RECENT
 from api.recent_items import RecentItems, RecentQuery
 from api.reranking import RerankAnswer, RerankQuery
-from api.routes import bulk, explain, placements, recommendations, rerank, visitors
+from api.routes import bulk, explain, placements, privacy, recommendations, rerank, visitors
 from api.routes.catalog import LINES_TYPES
 from api.routes.explain import ExplainQuery, Explanation
 from api.routes.lists import KNOWN as KNOWN_LIST
@@ -29,6 +30,8 @@ TYPES: tuple[type, ...] = (
     ExplainQuery,
     Explanation,
     PlacementList,
+    Export,
+    Receipt,
 )
 QUERIES = frozenset({"ListQuery", "RecentQuery", "ExplainQuery"})
 """Query structs that are taken apart into parameters and referred to nowhere."""
@@ -102,6 +105,17 @@ def asking_paths(schemas: dict[str, Any]) -> dict[str, Any]:
                 (*_READS, 403),
                 parameters=[visitor, *recent],
             )
+        },
+        privacy.PATH: {
+            "get": operation(
+                "All that the online store holds of someone (secret key)", Export, (*_READS, 403), parameters=[visitor]
+            ),
+            "delete": operation(
+                "Erase someone, a user with all their browsers (secret key)",
+                Receipt,
+                (*_READS, 403),
+                parameters=[visitor],
+            ),
         },
         explain.PATH: {
             "get": operation(

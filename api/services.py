@@ -9,6 +9,7 @@ from api.catalog_table import CatalogTable
 from api.dashboard import OpenStore
 from api.experiment_reports import CountOutcomes
 from api.keys import Keys
+from api.privacy import Person
 from api.reranking import Rerank
 from api.routes.events import Accept
 from api.routes.health import Check
@@ -29,6 +30,7 @@ class Services:
     Attributes:
         accept: the collector's `accept`.
         read_history: the latest events of a visitor key, from the online store; may raise a `FeatureStoreError`.
+        person: reads out and erases what is stored under a visitor key.
         rank: the recommender.
         rerank: the recommender's order of a shop's own candidates.
         similar: the recommender's list for one item.
@@ -45,6 +47,7 @@ class Services:
 
     accept: Accept
     read_history: ReadHistory
+    person: Person
     rank: Rank
     rerank: Rerank
     similar: Similar

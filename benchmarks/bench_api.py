@@ -35,6 +35,7 @@ from api.keys import Keys
 from api.server import listening_socket, serve
 from api.services import Services
 from api.settings import ApiSettings
+from feature_store.known_person import KnownPersons
 from feature_store.online_store import OnlineStore
 from feature_store.settings import WorkerSettings
 from feature_store.visitor_reader import VisitorReader
@@ -66,9 +67,12 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
     collector = Collector(
         bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000, names
     )
+    store = OnlineStore(store_url)
+    visitors = VisitorReader(store)
     services = Services(
         accept=collector.accept,
-        read_history=VisitorReader(OnlineStore(store_url)).history,
+        read_history=visitors.history,
+        person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
         rerank=recommender.rerank,
         similar=recommender.similar,

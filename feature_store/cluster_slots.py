@@ -43,7 +43,10 @@ def tag_of(key: bytes, partitions: int) -> bytes:
 
 
 def record_partition(key: bytes, partitions: int) -> int:
-    """The partition that a record's key belongs to: a visitor's by its hash, every other key names it."""
+    """The partition that a record's key belongs to: a visitor's by its hash, every other key names it.
+
+    What other rooms keep in the store under keys of their own (a letter, a colon, any bytes) is spread alike.
+    """
     if key.startswith((keys.VISITOR_PREFIX, keys.IDENTITY_PREFIX)):
         return partition_of(key[2:], partitions)
-    return keys.named_partition(key)
+    return keys.named_partition(key) % partitions

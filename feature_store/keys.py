@@ -28,7 +28,7 @@ ITEM_RUN = b"{items}:run"
 """On a cluster: the run of the node that holds the item index, when numbers were last left out."""
 
 VISITOR_PREFIX = b"v:"
-IDENTITY_PREFIX = b"w:"
+IDENTITY_PREFIX = b"b:"
 
 _ITEM = struct.Struct(">cBHI")
 _PARTITION = struct.Struct(">H")
@@ -40,7 +40,7 @@ def visitor_key(visitor: bytes) -> bytes:
 
 
 def identity_key(visitor: bytes) -> bytes:
-    """`w:` and the same 16 bytes: who was identified on this browser, and which browsers are this user's."""
+    """`b:` and the same 16 bytes: who was identified on this browser, and which browsers are this user's."""
     return IDENTITY_PREFIX + visitor
 
 

@@ -61,6 +61,10 @@ class VisitorReader:
         """The records as they are stored; errors as `history`."""
         return await self._persons.read(visitor, deadline_ms)
 
+    def names_of(self, item_indexes: NDArray[np.uint32]) -> tuple[str, ...]:
+        """The ids of items in a record that was just read; "" for no item."""
+        return self._reader.names.ids_of(item_indexes.tolist())
+
     async def shown(self, visitor: bytes, deadline_ms: float) -> tuple[str, ...]:
         """The items shown to the visitor lately, at most 50, oldest first; errors as `history`."""
         record = await self.record(visitor, deadline_ms)

@@ -16,6 +16,7 @@ from ingest.dedup import subscribe_deduplicated
 from ingest.errors import BusError
 from ingest.settings import DedupSettings
 from ingest.task_ending import end_tasks
+from ingest.tombstones import Tombstones
 from ingest.topics import CART_CHECKS, CATALOG, ENGAGEMENTS, EVENTS
 from recommender.history import History
 from recommender.triggers.cart_left import CartCheck, checks_of, decode_check, look_at
@@ -54,7 +55,10 @@ async def run_triggers(
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> None:
     """Turn events and offers into `engagements` until `stop`; waits while bus or store are down."""
-    triggers = _Triggers(bus, store, read_history, settings, dedup or DedupSettings(), clock)
+    tombstones = await _heard(bus, stop)
+    if tombstones is None:
+        return
+    triggers = _Triggers(bus, store, read_history, settings, dedup or DedupSettings(), clock, tombstones)
     loops = {
         "events": triggers.follow_events,
         "cart-checks": triggers.follow_checks,
@@ -69,6 +73,19 @@ async def run_triggers(
                 task.result()
     finally:
         await end_tasks(stopping, *running)
+        await tombstones.close()
+
+
+async def _heard(bus: Bus, stop: asyncio.Event) -> Tombstones | None:
+    """Who was erased: without knowing it, nobody is told of anything. None when `stop` came first."""
+    while not stop.is_set():
+        try:
+            return await Tombstones.open(bus, reader=SUBSCRIPTION)
+        except BusError as error:
+            _waits.labels("tombstones").inc()
+            _log.warning("triggers wait", loop="tombstones", reason=str(error))
+        await asyncio.sleep(_RETRY_S)
+    return None
 
 
 async def _persevere(name: str, loop: Callable[[], Awaitable[None]]) -> None:
@@ -90,8 +107,10 @@ class _Triggers:
         settings: TriggerSettings,
         dedup: DedupSettings,
         clock: Callable[[], int],
+        tombstones: Tombstones,
     ) -> None:
         self._bus = bus
+        self._tombstones = tombstones
         self._store = store
         self._read_history = read_history
         self._settings = settings
@@ -102,9 +121,12 @@ class _Triggers:
 
     async def follow_events(self) -> None:
         """Remember viewers, and ask for a look at each cart later on. Acknowledged after both, never before."""
-        subscription = await subscribe_deduplicated(self._bus, EVENTS, SUBSCRIPTION, settings=self._dedup)
+        subscription = await subscribe_deduplicated(
+            self._bus, EVENTS, SUBSCRIPTION, settings=self._dedup, tombstones=self._tombstones
+        )
         try:
             while True:
+                await self._tombstones.refresh()
                 received = await subscription.receive(wait_ms=_WAIT_MS, entries_max=self._settings.receive_entries_max)
                 for deduplicated in received:
                     await self._viewers.note(deduplicated.events)
@@ -191,7 +213,10 @@ class _Triggers:
 
     async def _tell_viewers(self, reason: Reason, product: Product, before: Offer | None) -> None:
         now_ms = self._clock()
-        viewers = await self._viewers.latest(product.item_id, now_ms=now_ms)
+        await self._tombstones.refresh()
+        erased = self._tombstones.keys
+        looked = await self._viewers.latest(product.item_id, now_ms=now_ms)
+        viewers = [visitor for visitor in looked if visitor.hex() not in erased]
         cause = msgspec.json.encode((before, offer_of(product)))
         price, price_before = (product.price, before.price) if before and reason == "price_drop" else (None, None)
         for start in range(0, len(viewers), _PUBLISH_MAX):

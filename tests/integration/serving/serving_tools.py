@@ -19,6 +19,7 @@ from api.catalog_table import CatalogTable
 from api.keys import Keys
 from api.services import Services
 from api.settings import ApiSettings
+from feature_store.known_person import KnownPersons
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
 from ingest.attribution import Names
@@ -85,9 +86,11 @@ async def serving(
     collector = Collector(
         bus, CollectorSettings(), KEYS.visitor_secret_bytes, lambda: time.time_ns() // 1_000_000, names
     )
+    visitors = VisitorReader(store)
     services = Services(
         accept=collector.accept,
-        read_history=VisitorReader(store).history,
+        read_history=visitors.history,
+        person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
         rerank=recommender.rerank,
         similar=recommender.similar,
