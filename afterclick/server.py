@@ -38,6 +38,8 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         read_history=visitors.history,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
+        use_rules=recommender.use_rules,
+        preview=recommender.preview,
         rerank=recommender.rerank,
         similar=recommender.similar,
         catalog=catalog,

@@ -19,7 +19,9 @@ from api.routes.lists import list_routes
 from api.routes.placements import placements_route
 from api.routes.recommendations import recommendations_routes
 from api.routes.rerank import rerank_route
+from api.routes.rule_preview import rule_preview_route
 from api.routes.visitors import recent_route
+from api.rule_preview import RulePreview
 from api.served_answers import ServedAnswers
 from api.services import Services
 from api.settings import ApiSettings
@@ -57,6 +59,7 @@ class Asking:
             secret=services.keys.visitor_secret_bytes,
             names=services.names,
             placements=self._placements,
+            use_rules=services.use_rules,
         )
         services.merchandising.tell(decided.changed)
         self._served = ServedAnswers(
@@ -109,6 +112,9 @@ class Asking:
             *list_routes(services.rank, services.similar, properties, gate),
             recent_route(recent, gate),
             explain_route(self._served, self._visitors, gate),
+            rule_preview_route(
+                RulePreview(self._visitors, services.preview, services.merchandising.ledger, self._placements), gate
+            ),
             placements_route(self._placements, self._decided.version_of_placement, gate),
             bulk_route(bulk, gate, bytes_max=settings.bulk_body_bytes_max, discarded_bytes_max=discarded),
         ]

@@ -1,6 +1,6 @@
 """What the merchandiser decided, as answers need it: running experiments, placements, and what signs an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ingest.attribution import Names
 from ingest.recommendation_token import TokenCodec, TokenRefusedError
@@ -8,6 +8,7 @@ from recommender.experiments.running import Assignment, RunningExperiments, vari
 from recommender.merchandising import Ledger
 from recommender.model_version import version_time_ms
 from recommender.placements import Placements
+from recommender.rule_set import RuleSet
 
 
 class Decided:
@@ -16,13 +17,23 @@ class Decided:
     Args:
         names: shared with the collector, which reads the tokens.
         placements: the settings' own; the ledger's are laid over them.
+        use_rules: the recommender's.
     """
 
-    def __init__(self, ledger: Ledger, *, secret: bytes, names: Names, placements: Placements) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        secret: bytes,
+        names: Names,
+        placements: Placements,
+        use_rules: Callable[[RuleSet], None],
+    ) -> None:
         self._ledger = ledger
         self._codec = TokenCodec(secret)
         self._names = names
         self._placements = placements
+        self._use_rules = use_rules
         self._rules = 0
         self._running = RunningExperiments()
         names.learn(placements)
@@ -32,6 +43,7 @@ class Decided:
         documents = {document.id: document.body for document in self._ledger.documents(kind)}
         if kind == "rule":
             self._rules = self._ledger.revision(kind)
+            self._use_rules(RuleSet(documents.values()))
         elif kind == "placement":
             self._placements.decide(documents)
             self._names.learn(documents)

@@ -12,7 +12,9 @@ from api.merchandising import (
     MerchandisingFile,
     Undo,
 )
+from api.routes import rule_preview
 from api.routes.merchandising import PATH
+from api.rule_preview import PreviewAnswer, PreviewQuery
 from recommender.experiments import ExperimentReport
 
 TYPES: tuple[type, ...] = (
@@ -23,6 +25,8 @@ TYPES: tuple[type, ...] = (
     ExperimentReport,
     ImportAnswer,
     MerchandisingFile,
+    PreviewAnswer,
+    PreviewQuery,
     Undo,
 )
 
@@ -49,6 +53,14 @@ def merchandising_paths(kinds: Sequence[str], operation: Operation, ref: Callabl
                 ExperimentReport,
                 (*_READS, 404, 503),
                 parameters=[_document_id()],
+            )
+        },
+        rule_preview.PATH: {
+            "post": operation(
+                "A page before and after a change of rules (secret key)",
+                PreviewAnswer,
+                _WRITES,
+                body={"application/json": {"schema": ref(PreviewQuery)}},
             )
         },
         PATH + "/audit": {"get": operation("Who changed what, newest first (secret key)", Audit, _READS)},

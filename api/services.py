@@ -14,10 +14,12 @@ from api.reranking import Rerank
 from api.routes.events import Accept
 from api.routes.health import Check
 from api.routes.lists import Similar
+from api.rule_preview import Preview
 from ingest.attribution import Names
 from ingest.bus.contract import Bus
 from recommender.merchandising import MerchandisingLog
 from recommender.requests import Rank
+from recommender.rule_set import RuleSet
 
 Background = Callable[[asyncio.Event], Awaitable[None]]
 """Runs beside the requests until the event is set."""
@@ -41,6 +43,7 @@ class Services:
         background: what else runs beside the requests (following `model`, …).
         snippet: the bytes of `snippet.js`.
         names: of placements and variants; shared with the collector, which reads the tokens of answers.
+        use_rules, preview: the recommender's.
         count_outcomes: what an experiment's visitors did, from the archive.
         merchandising: the log of what the merchandiser decides, followed beside the requests.
     """
@@ -59,6 +62,8 @@ class Services:
     merchandising: MerchandisingLog
     names: Names
     count_outcomes: CountOutcomes
+    use_rules: Callable[[RuleSet], None]
+    preview: Preview
     checks: Mapping[str, Check] = field(default_factory=dict)
     required: frozenset[str] = frozenset()
     background: Sequence[Background] = ()

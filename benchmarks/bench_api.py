@@ -74,6 +74,8 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         read_history=visitors.history,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
+        use_rules=recommender.use_rules,
+        preview=recommender.preview,
         rerank=recommender.rerank,
         similar=recommender.similar,
         catalog=CatalogTable(recommender.describe),

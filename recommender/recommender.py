@@ -21,7 +21,7 @@ from recommender.logics import OWN, Question, ask, chain_of, dearest, fills_up
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import KIND_WEIGHT, Prefix
 from recommender.narrowing import Narrowing
-from recommender.requests import Logic, Ranked, Reason, RecommendRequest, Rung, Suggestion
+from recommender.requests import BUDGET_MS_MAX, Logic, Ranked, Reason, RecommendRequest, Rung, Suggestion
 from recommender.reranking import Reranked, reranked
 from recommender.rule_set import RuleSet
 from recommender.settings import RecommenderSettings
@@ -89,6 +89,19 @@ class Recommender:
     def use_rules(self, rules: RuleSet) -> None:
         """The merchandiser's rules from now on."""
         self._policy.use_rules(rules)
+
+    def preview(self, request: RecommendRequest, history: History, now_ms: int, rules: RuleSet) -> Ranked:
+        """What `recommend` would answer under `rules`, with all the time it wants; those in force stay in force.
+
+        Raises:
+            ExpressionError: as `recommend`.
+        """
+        in_force = self._policy.rules
+        self._policy.use_rules(rules)
+        try:
+            return self.recommend(request, history, now_ms, BUDGET_MS_MAX)
+        finally:
+            self._policy.use_rules(in_force)
 
     def recommend(self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float) -> Ranked:
         """`request.n` items whenever that many are eligible, each once, best first. No want of anything raises.

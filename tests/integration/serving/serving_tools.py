@@ -92,6 +92,8 @@ async def serving(
         read_history=visitors.history,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
+        use_rules=recommender.use_rules,
+        preview=recommender.preview,
         rerank=recommender.rerank,
         similar=recommender.similar,
         catalog=catalog,

@@ -163,3 +163,51 @@ async def test_the_shop_learns_its_visitors_keys(server: Server) -> None:
     wanted = [visitor_key(name, secret=KEYS.visitor_secret_bytes).hex() for name in ("ann", "ben")]
     assert answer.json() == {"keys": wanted}
     assert (await server.client.post("/v1/visitors/keys", json={"ids": []}, headers=SECRET)).status_code == 422
+
+
+async def _shop(server: Server) -> list[str]:
+    await server.put(*({"item_id": f"item-{number}", "brand": "b" if number == 7 else "a"} for number in range(10)))
+    return await _shown(server)
+
+
+async def _shown(server: Server) -> list[str]:
+    ask = {"visitor": "v", "placement": "home", "n": 4, "budget_ms": 1_000}
+    answer = await server.client.get("/v1/recommendations", params=ask, headers=WRITE)
+    return [item["id"] for item in answer.json()["items"]]
+
+
+async def test_a_pin_stands_first_in_the_next_answer_and_is_gone_when_undone(server: Server) -> None:
+    before = await _shop(server)
+    pin = {"rule_id": "pin-7", "consequence": "pin", "items": ["item-7"]}
+
+    made = await server.client.post("/v1/rules", json={"id": "pin-7", "document": pin}, headers=SECRET)
+    pinned = await _shown(server)
+    await server.client.post("/v1/rules/pin-7/undo", json={"edits": 1}, headers=SECRET)
+
+    assert made.status_code == 200, made.text
+    assert before[0] != "item-7"
+    assert pinned[0] == "item-7"
+    assert await _shown(server) == before
+
+
+async def test_a_preview_shows_both_pages_and_changes_nothing(server: Server) -> None:
+    before = await _shop(server)
+    body = {
+        "query": {"visitor": "v", "placement": "home", "n": 4},
+        "rules": [
+            {"rule_id": "pin-7", "consequence": "pin", "items": ["item-7"]},
+            {"rule_id": "hide-first", "consequence": "hide", "items": [before[0]]},
+        ],
+    }
+
+    answer = (await server.client.post("/v1/rules/preview", json=body, headers=SECRET)).json()
+
+    assert [item["id"] for item in answer["before"]["items"]] == before
+    assert answer["after"]["items"][0]["id"] == "item-7"
+    assert before[0] in answer["went"]
+    assert "item-7" in answer["came"]
+    assert set(answer["after"]["rules"]) >= {"pin-7", "hide-first"}
+    assert await _shown(server) == before
+    missing = {"query": body["query"], "without": ["no-such-rule"]}
+    refused = await server.client.post("/v1/rules/preview", json=missing, headers=SECRET)
+    assert refused.status_code == 422
