@@ -1,92 +1,158 @@
-"""Say why an item is suggested: which of the visitor's own events speaks for it most, or that everybody likes it."""
+"""Say why each item is there: what each of the visitor's own events adds to its score, or that everybody likes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from feature_store.kinds import Kind
-from recommender.fold_in import prefix_weights
+from recommender.contributions import Shares, blended_contributions
 from recommender.live_model import LiveModel
-from recommender.models.ials import Ials
-from recommender.models.protocol import NOTHING_BLOCKED, Prefix, Rows
+from recommender.logics import Question, cart_prefix, page_prefix
+from recommender.models.protocol import Blocked, Prefix, Rows
 from recommender.requests import Reason, Rung
 
 _VERBS = {Kind.VIEW: "viewed", Kind.SELECT: "viewed", Kind.ADD_TO_CART: "added", Kind.PURCHASE: "bought"}
-_EVENTS_MAX = 10
-_NEIGHBOURS = 200
-_DECAY = 0.5
+_SHARE_MIN = 1e-7
 
 
-def because(
-    model: LiveModel | None, prefix: Prefix, item_ids: Sequence[str], rungs: Sequence[Rung]
-) -> list[tuple[Reason, ...]]:
-    """One tuple of reasons per item, in order: the strongest transition to it, else what says most in its iALS score.
+class Slots(NamedTuple):
+    """What is to be explained: items, scores and the lists they came from; all of one length."""
 
-    An item that no single event explains (sessions like this one voted for it) has none.
+    item_ids: Sequence[str]
+    scores: Sequence[float]
+    rungs: Sequence[Rung]
+
+
+class _Asked(NamedTuple):
+    """What a list was asked with, by name: an item and what was done with it. One for each event."""
+
+    item_ids: list[str]
+    verbs: list[str]
+
+
+def because(question: Question, slots: Slots, *, depth: int, blocked: Blocked | None) -> list[tuple[Reason, ...]]:
+    """One tuple of reasons per item, strongest first; their shares sum to the item's score.
+
+    Events on one item are one reason. What everybody likes has a reason without item; what no list gave (a pin, a new
+    item) has none.
+
+    Args:
+        question: as the lists were asked.
+        slots: the answer.
+        depth: how long the lists were.
+        blocked: rows that were blocked when the first list was asked; None without a model.
     """
-    if model is None:
-        return [(Reason("catalogue"),) for _ in item_ids]
-    personal = {"blend", "neighbours"}
-    rows = [
-        model.items.row(item_id) if rung in personal else None for item_id, rung in zip(item_ids, rungs, strict=True)
-    ]
-    events = _strongest_events(model, prefix, [row for row in rows if row is not None])
-    reasons: list[tuple[Reason, ...]] = []
-    for row, rung in zip(rows, rungs, strict=True):
-        if rung not in personal:
-            reasons.append((Reason(rung),))
-        else:
-            event = events.get(row) if row is not None else None
-            reasons.append((_reason(model, prefix, event),) if event is not None else ())
+    reasons: list[tuple[Reason, ...]] = [()] * len(slots.item_ids)
+    for rung in dict.fromkeys(slots.rungs):
+        places = [place for place, other in enumerate(slots.rungs) if other == rung]
+        taken_apart = _TAKEN_APART.get(rung)
+        if taken_apart is None:
+            for place in places if rung != "none" else ():
+                reasons[place] = (Reason(rung, share=slots.scores[place]),)
+            continue
+        asked, shares = taken_apart(question, [slots.item_ids[place] for place in places], depth, blocked)
+        for place, said in zip(places, shares, strict=True):
+            reasons[place] = _reasons(asked, said, slots.scores[place])
     return reasons
 
 
-def contributions(ials: Ials, prefix: Prefix, rows: Rows) -> NDArray[np.float64]:
-    """Shape (len(rows), len(prefix.rows)): what each event adds to each row's exact iALS score; they sum to it.
-
-    The vector of a visitor is `A⁻¹ Σ b_i y_i`, a sum over their events, and so is every product with it.
-    """
-    factors = ials.factors
-    weights = prefix_weights(prefix, ials.parameters.decay).astype(np.float64)
-    curvature = weights * float(ials.parameters.alpha or 0.0)
-    seen = factors.vectors[prefix.rows].astype(np.float64)
-    left = factors.gram.astype(np.float64) + seen.T @ (curvature[:, None] * seen)
-    parts = np.linalg.solve(left, seen.T * np.where(weights > 0, 1.0 + curvature, 0.0))
-    return factors.vectors[rows].astype(np.float64) @ parts
-
-
-def _strongest_events(model: LiveModel, prefix: Prefix, wanted: Sequence[int]) -> dict[int, int]:
-    """By row of `wanted`: the place in `prefix` of the event that speaks for it most."""
-    if not wanted or not len(prefix.rows):
-        return {}
-    rows, kinds, times_ms = prefix
-    newest = Prefix(rows[-_EVENTS_MAX:], kinds[-_EVENTS_MAX:], times_ms[-_EVENTS_MAX:])
-    offset = len(prefix.rows) - len(newest.rows)
-    strongest = {row: offset + event for row, event in _by_transition(model, newest).items()}
-    unexplained = np.array([row for row in wanted if row not in strongest], np.int32)
-    known = len(model.ials.factors)
-    if len(unexplained) and known > max(newest.rows.max(), unexplained.max()):
-        shares = contributions(model.ials, newest, unexplained)
-        for row, share in zip(unexplained.tolist(), shares, strict=True):
-            if share.max() > 0:
-                strongest[row] = offset + int(share.argmax())
-    return strongest
+def _reasons(asked: _Asked, shares: Shares, score: float) -> tuple[Reason, ...]:
+    """Reasons by item, their shares stretched from the list's score to the told one (which rules may have weighed)."""
+    total = float(shares.sum())
+    if not abs(total) > 0.0:
+        return ()
+    by_item: dict[str, tuple[float, float, str]] = {}
+    for item_id, verb, share in zip(asked.item_ids, asked.verbs, shares.tolist(), strict=True):
+        summed, largest, said = by_item.get(item_id, (0.0, -np.inf, verb))
+        by_item[item_id] = (summed + share, max(largest, share), verb if share >= largest else said)
+    kept = [(share * score / total, item_id, verb) for item_id, (share, _, verb) in by_item.items()]
+    kept = [entry for entry in kept if abs(entry[0]) > _SHARE_MIN]
+    kept.sort(key=lambda entry: (-entry[0], entry[1]))
+    return tuple(Reason(verb, item_id, share=share) for share, item_id, verb in kept)
 
 
-def _by_transition(model: LiveModel, newest: Prefix) -> dict[int, int]:
-    best: dict[int, tuple[float, int]] = {}
-    for distance in range(len(newest.rows)):
-        event = len(newest.rows) - 1 - distance
-        row = int(newest.rows[event])
-        found = model.neighbours(row, _NEIGHBOURS, NOTHING_BLOCKED)
-        strengths = (found.scores * np.exp(-_DECAY * distance)).tolist()
-        # Its own earlier view is the plainest reason of all.
-        for neighbour, strength in [(row, np.inf), *zip(found.rows.tolist(), strengths, strict=True)]:
-            if neighbour not in best or strength > best[neighbour][0]:
-                best[neighbour] = (strength, event)
-    return {row: event for row, (_, event) in best.items()}
+def _blend(
+    question: Question, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+) -> tuple[_Asked, list[Shares]]:
+    return _of_blend(question, question.prefix, item_ids, depth, blocked)
 
 
-def _reason(model: LiveModel, prefix: Prefix, event: int) -> Reason:
-    return Reason(_VERBS[Kind(int(prefix.kinds[event]))], model.items.item_id(int(prefix.rows[event])))
+def _related(
+    question: Question, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+) -> tuple[_Asked, list[Shares]]:
+    return _of_blend(question, page_prefix(question), item_ids, depth, blocked)
+
+
+def _of_blend(
+    question: Question, prefix: Prefix, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+) -> tuple[_Asked, list[Shares]]:
+    model = _model(question)
+    mask = blocked.copy() if blocked is not None else np.zeros(len(model.items), np.bool_)
+    mask[prefix.rows[-1]] = True
+    found = blended_contributions(model, prefix, _rows(model, item_ids), depth, mask)
+    return _named(model, prefix), list(found.shares)
+
+
+def _together(
+    question: Question, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+) -> tuple[_Asked, list[Shares]]:
+    model, prefix = _model(question), cart_prefix(question)
+    shares = model.bought_together.contributions(prefix, _rows(model, item_ids))
+    asked = _named(model, prefix)
+    verbs = ["in-cart" if item_id in question.in_cart else "viewed" for item_id in asked.item_ids]
+    return _Asked(asked.item_ids, verbs), list(shares)
+
+
+def _neighbours(
+    question: Question, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+) -> tuple[_Asked, list[Shares]]:
+    model = _model(question)
+    prefix = question.prefix if len(question.prefix.rows) else page_prefix(question)
+    last = Prefix(prefix.rows[-1:], prefix.kinds[-1:], prefix.times_ms[-1:])
+    return _named(model, last), [np.ones(1) for _ in item_ids]
+
+
+def _alike(
+    question: Question, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+) -> tuple[_Asked, list[Shares]]:
+    catalogue, places = question.catalogue, question.alike_places()
+    prefix = Prefix(places, np.ones(len(places), np.uint8), np.zeros(len(places), np.int64))
+    wanted = [row if (row := catalogue.facts.items.row(item_id)) is not None else 0 for item_id in item_ids]
+    shares = catalogue.content.contributions(prefix, np.array(wanted, np.int32))
+    ids = [catalogue.facts.items.item_id(place) for place in places.tolist()]
+    return _Asked(ids, ["viewed"] * len(ids)), list(shares)
+
+
+def _itself(verb: str) -> Callable[..., tuple[_Asked, list[Shares]]]:
+    def taken_apart(
+        question: Question, item_ids: Sequence[str], depth: int, blocked: Blocked | None
+    ) -> tuple[_Asked, list[Shares]]:
+        return _Asked(list(item_ids), [verb] * len(item_ids)), list(np.eye(len(item_ids)))
+
+    return taken_apart
+
+
+_TAKEN_APART: Mapping[Rung, Callable[..., tuple[_Asked, list[Shares]]]] = {
+    "blend": _blend,
+    "related": _related,
+    "bought-together": _together,
+    "neighbours": _neighbours,
+    "alike": _alike,
+    "recent": _itself("viewed"),
+    "buy-again": _itself("bought"),
+}
+
+
+def _model(question: Question) -> LiveModel:
+    assert question.model is not None, "a list of rows comes from a model"
+    return question.model
+
+
+def _rows(model: LiveModel, item_ids: Sequence[str]) -> Rows:
+    return np.array([model.items.row(item_id) for item_id in item_ids], np.int32)
+
+
+def _named(model: LiveModel, prefix: Prefix) -> _Asked:
+    ids = [model.items.item_id(row) for row in prefix.rows.tolist()]
+    return _Asked(ids, [_VERBS.get(Kind(kind), "viewed") for kind in prefix.kinds.tolist()])

@@ -24,6 +24,10 @@ class Filling:
         n: how many are wanted.
         depth: how long a list must be for its best `n` after weighing.
         takes_anything: lists that know nothing of the visitor or the page may fill it up.
+
+    Args:
+        left_out: ids that may not be in it.
+        let_in: an id that may, whatever keeps it out.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Filling:
         availability: Availability,
         shaping: Shaping | None = None,
         min_relevance: MinRelevance = "low",
+        let_in: str | None = None,
     ) -> None:
         self.n = n
         self.depth = n if shaping is None else shaping.depth(n)
@@ -43,6 +48,7 @@ class Filling:
         self.scores: list[float] = []
         self.rungs: list[Rung] = []
         self._left_out = left_out
+        self._let_in = let_in
         self._availability = availability
         self._blocked: Blocked | None = None
 
@@ -57,11 +63,14 @@ class Filling:
             self._blocked = self._availability.blocked(items, self._left_out)
             if self._shaping is not None:
                 self._shaping.block(self._blocked, items)
+            row = items.row(self._let_in) if self._let_in is not None else None
+            if row is not None:
+                self._blocked[row] = False
         return self._blocked
 
     def passes(self, item_id: str, forgiven: frozenset[str] = frozenset()) -> bool:
         """May it be suggested? For an item that a model may or may not know; `forgiven`: although it is left out."""
-        return (
+        return item_id == self._let_in or (
             (item_id not in self._left_out or item_id in forgiven)
             and self._availability.available(item_id)
             and (self._shaping is None or self._shaping.passes(item_id))

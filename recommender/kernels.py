@@ -1,7 +1,15 @@
 """Compile every numba kernel into its cache, so that no answer waits for a compiler."""
 
-from recommender import blend, fold_in, incremental, quantized, scan
-from recommender.models import bought_together, buy_again, content, popularity, session_knn, transitions
+from recommender import blend, diversity, fold_in, incremental, quantized, scan
+from recommender.models import (
+    bought_together,
+    buy_again,
+    content,
+    knn_shares,
+    popularity,
+    session_knn,
+    transitions,
+)
 
 
 def compile_all() -> None:
@@ -10,8 +18,8 @@ def compile_all() -> None:
     `make setup` calls it to fill the cache, a server before its first request to load from it. Kernels are compiled on
     first call and not by explicit signatures, for those would compile at import when the cache is cold.
     """
-    models = (popularity, transitions, session_knn, bought_together, buy_again, content)
-    for module in (scan, fold_in, *models, incremental, blend, quantized):
+    models = (popularity, transitions, session_knn, bought_together, buy_again, content, knn_shares)
+    for module in (scan, fold_in, *models, diversity, incremental, blend, quantized):
         module.compile_kernels()
 
 

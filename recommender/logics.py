@@ -12,7 +12,7 @@ from recommender.history import EMPTY_HISTORY, History
 from recommender.ladder import BLEND, NEIGHBOURS, TRENDING
 from recommender.live_model import LiveModel
 from recommender.models.item_table import ItemTable
-from recommender.models.protocol import Blocked, Prefix, Scored
+from recommender.models.protocol import Blocked, Prefix, Rows, Scored
 from recommender.models.recently_viewed import RecentlyViewed
 from recommender.requests import Logic, RecommendRequest, Rung
 
@@ -52,6 +52,11 @@ class Question(NamedTuple):
     in_cart: frozenset[str]
     forgiven: frozenset[str]
     category: str | None
+
+    def alike_places(self) -> Rows:
+        """Whom the content model is asked about: the page's item alone where the logic is about it."""
+        related = chain_of(self.request)[0] is Logic.RELATED
+        return self.catalogue.places_of(EMPTY_HISTORY if related else self.history, self.request.item)
 
 
 def chain_of(request: RecommendRequest) -> tuple[Logic, ...]:
@@ -96,33 +101,43 @@ def _personal(question: Question, filling: Filling) -> None:
         found = model.neighbours(int(prefix.rows[-1]), filling.depth, filling.blocked(model.items))
         filling.extend(found, model.items, "neighbours")
     if filling.missing > 0 and (question.rung <= NEIGHBOURS or not len(prefix.rows)):
-        _alike(question, filling, question.request.item, question.history)
+        _alike(question, filling)
 
 
 def _related(question: Question, filling: Filling) -> None:
-    model, item = question.model, question.request.item
-    row = model.items.row(item) if model is not None and item is not None else None
-    if model is not None and row is not None:
+    model, prefix = question.model, page_prefix(question)
+    if model is not None and len(prefix.rows):
         blocked = filling.blocked(model.items)
         if question.rung == BLEND:
-            seen = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([model.newest_ms], np.int64))
-            filling.extend(_without_at_hand(model, seen, filling.depth, blocked), model.items, "related")
+            filling.extend(_without_at_hand(model, prefix, filling.depth, blocked), model.items, "related")
         elif question.rung == NEIGHBOURS:
-            filling.extend(model.neighbours(row, filling.depth, blocked), model.items, "neighbours")
+            filling.extend(model.neighbours(int(prefix.rows[0]), filling.depth, blocked), model.items, "neighbours")
     if filling.missing > 0:
-        _alike(question, filling, item, EMPTY_HISTORY)
+        _alike(question, filling)
+
+
+def page_prefix(question: Question) -> Prefix:
+    """The page's own item alone, seen just now; empty when the model does not know it."""
+    model, item = question.model, question.request.item
+    row = model.items.row(item) if model is not None and item is not None else None
+    rows = np.array([] if row is None else [row], np.int32)
+    newest_ms = model.newest_ms if model is not None else 0
+    return Prefix(rows, np.ones(len(rows), np.uint8), np.full(len(rows), newest_ms, np.int64))
 
 
 def _complementary(question: Question, filling: Filling) -> None:
-    model, item = question.model, question.request.item
-    if model is None or question.rung > NEIGHBOURS:
-        return
-    ids = [*sorted(question.in_cart), *((item,) if item is not None and item not in question.in_cart else ())]
-    rows = [row for item_id in ids if (row := model.items.row(item_id)) is not None]
-    if rows:
-        asked = Prefix(np.array(rows, np.int32), np.ones(len(rows), np.uint8), np.zeros(len(rows), np.int64))
+    model, prefix = question.model, cart_prefix(question)
+    if model is not None and len(prefix.rows) and question.rung <= NEIGHBOURS:
         blocked = filling.blocked(model.items)
-        filling.extend(model.bought_together.scores(asked, filling.depth, blocked), model.items, "bought-together")
+        filling.extend(model.bought_together.scores(prefix, filling.depth, blocked), model.items, "bought-together")
+
+
+def cart_prefix(question: Question) -> Prefix:
+    """What lies in the cart, and the page's own item last; what the model does not know is left out."""
+    model, item = question.model, question.request.item
+    ids = [*sorted(question.in_cart - {item}), *((item,) if item is not None else ())]
+    rows = [row for item_id in ids if model is not None and (row := model.items.row(item_id)) is not None]
+    return Prefix(np.array(rows, np.int32), np.ones(len(rows), np.uint8), np.zeros(len(rows), np.int64))
 
 
 def _trending(question: Question, filling: Filling) -> None:
@@ -174,9 +189,9 @@ _LISTS: Mapping[Logic, Callable[[Question, Filling], None]] = {
 }
 
 
-def _alike(question: Question, filling: Filling, item: str | None, history: History) -> None:
+def _alike(question: Question, filling: Filling) -> None:
     """What is like the page's item, and the visitor's, by what the shop says: for what nobody clicked yet."""
-    places = question.catalogue.places_of(history, item)
+    places = question.alike_places()
     if len(places):
         ids, scores = question.catalogue.alike(places, filling.depth + _ALIKE_MORE)
         items = question.model.items if question.model is not None else None

@@ -33,10 +33,11 @@ class Exclusions(NamedTuple):
 
     def rule(self, item_id: str) -> str | None:
         """The first rule that leaves `item_id` out; None: none does."""
-        for name, items in zip(_RULE_NAMES, self, strict=True):
-            if item_id in items:
-                return name
-        return None
+        return next(iter(self.rules_of(item_id)), None)
+
+    def rules_of(self, item_id: str) -> list[str]:
+        """Every rule that leaves `item_id` out, in order."""
+        return [name for name, items in zip(_RULE_NAMES, self, strict=True) if item_id in items]
 
 
 _RULE_NAMES = ("page-item", "excluded", "in-cart", "bought", "shown-on-page")

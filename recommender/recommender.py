@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 import numpy as np
 from prometheus_client import Counter, Histogram
 
 from feature_store.kinds import Kind
 from ingest.catalog import Product
 from recommender.catalogue import Catalogue
-from recommender.explain import because
+from recommender.explain import Slots, because
 from recommender.facts import Facts
 from recommender.fallbacks import Fallbacks
 from recommender.filling import Filling
@@ -25,7 +26,8 @@ from recommender.requests import BUDGET_MS_MAX, Logic, Ranked, Reason, Recommend
 from recommender.reranking import Reranked, reranked
 from recommender.rule_set import RuleSet
 from recommender.settings import RecommenderSettings
-from recommender.shop_policy import Arranged, ShopPolicy, propensities_of
+from recommender.shop_policy import Arranged, InForce, ShopPolicy, propensities_of
+from recommender.why_not import RANKED_MAX, Obstacle, WhyNot, outranked
 
 ExtraCandidates = Callable[[], Iterable[str]]
 """Catalogue ids, in a fixed order: what is suggested when the model knows too few items."""
@@ -113,25 +115,47 @@ class Recommender:
         model = self._model
         in_force = self._policy.of(request, history, model, now_ms)
         filling = self._policy.filling(request, in_force)
-        prefix = _NO_PREFIX
-        if model is not None and len(model.items):
-            prefix = prefix_of(model.items, history, request, now_ms, items_max=self._settings.sequence_items_max)
         chain = chain_of(request)
-        wanted = dearest(chain, prefix)
+        question = self._question(request, history, in_force, now_ms)
+        prefix, wanted = question.prefix, question.rung
         rung = self._ladder.choose(time_left_ms, dearest=wanted)
-        left_out = in_force.left_out
-        question = Question(
-            *(request, history, model, self._catalogue, self._fallbacks, prefix, rung, now_ms),
-            *(left_out.in_cart, left_out.only_bought(), in_force.category),
-        )
+        question = question._replace(rung=rung)
         ask(chain, question, filling)
         if filling.missing > 0 and filling.takes_anything and fills_up(chain):
             filling.extend_ids(self._extra_candidates(), "popular")
         arranged = self._policy.arrange(request, history, model, in_force, filling, now_ms)
         degraded = _degraded_by(chain[0], arranged, model, prefix, budget=rung > wanted)
-        ranked = self._answer(request, arranged, model, prefix, degraded)
+        why = self._because(question, in_force, arranged) if request.explain else None
+        ranked = _ranked(arranged, why, model, degraded)
         self._measure(ranked, rung, self._seconds() - started_s)
         return ranked
+
+    def why_not(self, item_id: str, request: RecommendRequest, history: History, now_ms: int) -> WhyNot:
+        """What stands in an item's way, in order; told by ranking it as if it alone were let in. Counts nothing.
+
+        Raises:
+            ExpressionError: a filter or booster of the request cannot be read.
+        """
+        model = self._model
+        known = model is not None and item_id in model.items
+        if not known and self._catalogue.facts.product(item_id) is None:
+            return WhyNot(item_id, (Obstacle("unknown"),))
+        in_force = self._policy.of(request, history, model, now_ms)
+        obstacles = [Obstacle("rule", rule=rule) for rule in self._policy.keeping_out(item_id, in_force)]
+        if item_id == request.item:
+            # Without its page the question is another one.
+            return WhyNot(item_id, tuple(obstacles[:1]))
+        longer = msgspec.structs.replace(request, n=max(request.n, RANKED_MAX))
+        filling = self._policy.filling(longer, in_force, let_in=item_id)
+        question = self._question(longer, history, in_force, now_ms)
+        ask(chain_of(request), question, filling)
+        if filling.missing > 0 and filling.takes_anything and fills_up(chain_of(request)):
+            filling.extend_ids(self._extra_candidates(), "popular")
+        self._policy.place(longer, in_force, filling)
+        last, slot = outranked(item_id, filling.item_ids, filling.scores, request.n)
+        if last is not None:
+            obstacles.append(last)
+        return WhyNot(item_id, tuple(obstacles), slot if not obstacles else None)
 
     def similar(self, item_id: str, n: int) -> tuple[Suggestion, ...]:
         """What goes with one item, whoever asks; fewer than `n`, or none, when little is known of it."""
@@ -169,25 +193,31 @@ class Recommender:
         """Compile (or load from the cache) what answers need, so that the first one is not slow."""
         compile_all()
 
-    def _answer(
-        self,
-        request: RecommendRequest,
-        arranged: Arranged,
-        model: LiveModel | None,
-        prefix: Prefix,
-        degraded: str | None,
-    ) -> Ranked:
-        version = model.version if model is not None else None
-        ids, scores, rungs = arranged.item_ids, arranged.scores, arranged.rungs
-        if not ids:
-            return Ranked((), "none", degraded, version, arranged.rules)
-        reasons: Iterable[tuple[Reason, ...]] = ((),) * len(ids)
-        if request.explain:
-            own = because(model, prefix, ids, rungs)
-            reasons = [done + why for done, why in zip(arranged.reasons, own, strict=True)]
-        nothing = (None,) * len(ids)
-        suggestions = map(Suggestion, ids, scores, reasons, nothing, propensities_of(arranged))
-        return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules)
+    def _question(self, request: RecommendRequest, history: History, in_force: InForce, now_ms: int) -> Question:
+        """As all lists are asked that may take their time."""
+        model, prefix, left_out = self._model, _NO_PREFIX, in_force.left_out
+        if model is not None and len(model.items):
+            prefix = prefix_of(model.items, history, request, now_ms, items_max=self._settings.sequence_items_max)
+        return Question(
+            request=request,
+            history=history,
+            model=model,
+            catalogue=self._catalogue,
+            fallbacks=self._fallbacks,
+            prefix=prefix,
+            rung=dearest(chain_of(request), prefix),
+            now_ms=now_ms,
+            in_cart=left_out.in_cart,
+            forgiven=left_out.only_bought(),
+            category=in_force.category,
+        )
+
+    def _because(self, question: Question, in_force: InForce, arranged: Arranged) -> list[tuple[Reason, ...]]:
+        filling = self._policy.filling(question.request, in_force)
+        blocked = filling.blocked(question.model.items) if question.model is not None else None
+        slots = Slots(arranged.item_ids, arranged.scores, arranged.rungs)
+        own = because(question, slots, depth=filling.depth, blocked=blocked)
+        return [done + why for done, why in zip(arranged.reasons, own, strict=True)]
 
     def _measure(self, ranked: Ranked, rung: int, took_s: float) -> None:
         self._ladder.record(rung, took_s * 1e3)
@@ -200,6 +230,19 @@ class Recommender:
 def served_by(rungs: Sequence[Rung]) -> Rung:
     """The list that gave the first item; pins and new items came from none."""
     return next((rung for rung in rungs if rung != "none"), "none")
+
+
+def _ranked(
+    arranged: Arranged, why: list[tuple[Reason, ...]] | None, model: LiveModel | None, degraded: str | None
+) -> Ranked:
+    version = model.version if model is not None else None
+    ids, scores, rungs = arranged.item_ids, arranged.scores, arranged.rungs
+    if not ids:
+        return Ranked((), "none", degraded, version, arranged.rules)
+    nothing = (None,) * len(ids)
+    reasons: Iterable[tuple[Reason, ...]] = why if why is not None else ((),) * len(ids)
+    suggestions = map(Suggestion, ids, scores, reasons, nothing, propensities_of(arranged))
+    return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules)
 
 
 def _degraded_by(

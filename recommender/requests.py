@@ -75,11 +75,15 @@ class RecommendRequest(msgspec.Struct, frozen=True):
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why an item is there: "because you viewed `item`"; for what a rule did, its name."""
+    """Why an item is there: "because you viewed `item`"; for what a rule did, its name.
+
+    `share`: what it adds to the item's score; None for what a rule did.
+    """
 
     because: str
     item: str | None = None
     rule: str | None = None
+    share: float | None = None
 
 
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):

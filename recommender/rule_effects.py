@@ -1,6 +1,6 @@
 """What a set of rules does to a catalogue: one mask, one weight an item, and the pins."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -88,12 +88,18 @@ class Effects:
 
     def blocking_rule(self, item_id: str, facts: Facts, *, from_priority: int | None = None) -> str | None:
         """The rule of highest priority that keeps `item_id` out, of those from `from_priority` on; None: none does."""
+        return next(self._blocking(item_id, facts, from_priority), None)
+
+    def blocking_rules(self, item_id: str, facts: Facts) -> list[str]:
+        """Every rule that keeps `item_id` out, the highest priority first."""
+        return list(self._blocking(item_id, facts, None))
+
+    def _blocking(self, item_id: str, facts: Facts, from_priority: int | None) -> Iterator[str]:
         for rule in reversed(self.blocking):
             if from_priority is not None and rule.priority < from_priority:
-                break
+                return
             if self._targets[rule.rule_id].means(item_id, facts) == (rule.consequence is Consequence.HIDE):
-                return rule.rule_id
-        return None
+                yield rule.rule_id
 
     def weighing_rules(self, item_id: str, facts: Facts) -> list[Rule]:
         """The boosts and buries that make the weight of `item_id`."""

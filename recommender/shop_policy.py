@@ -98,13 +98,30 @@ class ShopPolicy:
             shaping = Shaping(narrowed, effects, self._catalogue.facts, now_ms)
         return InForce(left_out, effects, shaping, category, request.diversity or 0.0)
 
-    def filling(self, request: RecommendRequest, in_force: InForce) -> Filling:
+    def filling(self, request: RecommendRequest, in_force: InForce, *, let_in: str | None = None) -> Filling:
         """An empty answer that takes only what may be in it; more than is wanted where slots are shared out after."""
         n = request.n
         if in_force.diversity > 0.0:
             n = max(_CANDIDATES_FACTOR * n, _CANDIDATES_MIN)
         left_out, availability = in_force.left_out.all(), self._catalogue.availability
-        return Filling(n, left_out, availability, in_force.shaping, request.min_relevance)
+        return Filling(n, left_out, availability, in_force.shaping, request.min_relevance, let_in)
+
+    def keeping_out(self, item_id: str, in_force: InForce) -> list[str]:
+        """Every rule that keeps an item out, in the order in which they act."""
+        found = in_force.left_out.rules_of(item_id)
+        unavailable = self._catalogue.availability.rule(item_id)
+        if unavailable is not None:
+            found.append(unavailable)
+        if in_force.shaping is not None:
+            if in_force.shaping.narrowed is not None and not in_force.shaping.narrowed.passes(item_id):
+                found.append(FILTER)
+            found += in_force.effects.blocking_rules(item_id, self._catalogue.facts)
+        return found
+
+    def place(self, request: RecommendRequest, in_force: InForce, filling: Filling) -> dict[int, Pin]:
+        """Diversity, then pins; by slot (from 0), the pins that stand there."""
+        self._diversify(request.n, in_force, filling)
+        return self._pin(request.n, in_force, filling) if in_force.effects.pinning else {}
 
     def arrange(
         self,
@@ -116,8 +133,7 @@ class ShopPolicy:
         now_ms: int,
     ) -> Arranged:
         """Share the slots out: diversity, then pins, then new items. Remembers and counts."""
-        self._diversify(request.n, in_force, filling)
-        pins = self._pin(request.n, in_force, filling) if in_force.effects.pinning else {}
+        pins = self.place(request, in_force, filling)
         propensities = None
         given: set[int] = set()
         if self._settings.explore_share > 0.0 and request.n >= _NEW_ITEMS_FROM and request.logic not in _NO_NEW_ITEMS:

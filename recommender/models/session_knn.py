@@ -18,6 +18,7 @@ from recommender.models.protocol import (
     Blocked,
     Events,
     Prefix,
+    Rows,
     Scored,
     State,
     grown,
@@ -128,6 +129,23 @@ class SessionKnn:
             *(np.float32(p.reach), np.float32(p.before), np.float32(p.self_weight), np.float32(p.rarity_answer)),
         )
         return Scored(answer, scores)
+
+    def nearest(self, rows: Rows, times_ms: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """The sessions that vote on one who did `rows`: slots of the ring, similarities, distances of the match."""
+        p, ring = self.parameters, self._ring
+        found: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] = neighbours(
+            *(ring.rows, ring.lengths, ring.numbers, ring.times_ms),
+            *(self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals),
+            *(self._session_scores, self._session_nearest, self._session_latest, rows, times_ms, self._items),
+            *(p.sessions_per_item, p.neighbours, np.float32(p.recency), np.float32(p.age), np.float32(p.rarity)),
+        )
+        return found
+
+    def held(self) -> tuple[Rows, NDArray[np.int32], NDArray[np.float32]]:
+        """The rows and lengths of the ring, views; and by row how rare it is among the sessions held."""
+        sessions = np.float32(max(1, (self._ring.numbers >= 0).sum()))
+        frequencies = np.maximum(1, self._frequencies[: self._items]).astype(np.float32)
+        return self._ring.rows, self._ring.lengths, np.maximum(np.float32(1e-3), np.log(sessions / frequencies))
 
     def block(self, sessions: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The rows of `sessions` (all held, oldest first), for `set_block` of a replica."""
