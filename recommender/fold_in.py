@@ -5,6 +5,8 @@ seen and 0 for all else. The vector solves `(G + sum a_i y_i y_i') x = sum b_i y
 `b_i = 1 + alpha * weight_i` and G the Gram matrix of all factors plus the regularization.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -16,6 +18,15 @@ STEPS_DEFAULT = 8
 
 Vector = NDArray[np.float32]
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
+
+
+class FoldInSettings(NamedTuple):
+    """What of `IalsParameters` a visitor's vector takes."""
+
+    last: int
+    decay: np.float32
+    alpha: np.float32
+    steps: int
 
 
 def fold_in(
@@ -67,6 +78,34 @@ def prefix_weights(prefix: Prefix, decay: float) -> NDArray[np.float32]:
     distance = np.arange(len(prefix.rows) - 1, -1, -1, dtype=np.float32)
     weights: NDArray[np.float32] = KIND_WEIGHT[prefix.kinds] * np.exp(np.float32(-decay) * distance)
     return weights
+
+
+@njit(cache=True, nogil=True)
+def fold_in_prefix(gram, factors, items, prefix, kinds, settings):  # type: ignore[no-untyped-def]
+    """`prefix_weights` and `fold_in` for kernels: the vector of one who did `prefix`.
+
+    Args:
+        gram, factors: as `fold_in` takes them.
+        items: rows from here on have no vector.
+        prefix, kinds: shape (m,), oldest first.
+        settings: `FoldInSettings`.
+    """
+    first = max(0, len(prefix) - settings.last)
+    size = len(prefix) - first
+    rows = np.empty(size, np.int32)
+    curvature = np.empty(size, np.float32)
+    known = 0
+    for place in range(first, len(prefix)):
+        distance = np.float32(len(prefix) - 1 - place)
+        weight = KIND_WEIGHT[kinds[place]] * np.exp(-settings.decay * distance)
+        if weight > 0.0 and prefix[place] < items:
+            rows[known], curvature[known] = prefix[place], weight * settings.alpha
+            known += 1
+    vector = np.zeros(len(gram), np.float32)
+    if known > 0:
+        rows, curvature = rows[:known], curvature[:known]
+        solve(gram, factors, rows, curvature, curvature + np.float32(1.0), vector, settings.steps)
+    return vector
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

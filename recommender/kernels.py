@@ -1,11 +1,13 @@
 """Compile every numba kernel into its cache, so that no answer waits for a compiler."""
 
-from recommender import blend, diversity, fold_in, incremental, quantized, scan
+from recommender import blend, diversity, fold_in, incremental, quantized, scan, served_blend
 from recommender.models import (
     bought_together,
     buy_again,
     content,
+    ials,
     knn_shares,
+    own_session,
     popularity,
     session_knn,
     transitions,
@@ -18,8 +20,8 @@ def compile_all() -> None:
     `make setup` calls it to fill the cache, a server before its first request to load from it. Kernels are compiled on
     first call and not by explicit signatures, for those would compile at import when the cache is cold.
     """
-    models = (popularity, transitions, session_knn, bought_together, buy_again, content, knn_shares)
-    for module in (scan, fold_in, *models, diversity, incremental, blend, quantized):
+    models = (popularity, transitions, session_knn, ials, own_session, bought_together, buy_again, content, knn_shares)
+    for module in (scan, fold_in, *models, diversity, incremental, blend, quantized, served_blend):
         module.compile_kernels()
 
 

@@ -21,6 +21,7 @@ from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, S
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
 from recommender.quantized import ServedIals
+from recommender.served_blend import ServedBlend
 from recommender.snapshot import Snapshot
 
 # What fits into 0.2 ms between two requests on a slow core, all models together.
@@ -133,10 +134,12 @@ class LiveModel:
         self._blend = self._blended()
         self.changes += 1
 
-    def _blended(self) -> Blend:
+    def _blended(self) -> Blend | ServedBlend:
         # Popularity is no member: it would age every item's count in each answer, and the fallbacks fill with it.
-        members = (self.session_knn, self.transitions, self.ials, OwnSession())
-        return Blend(members, self.parameters.blend)
+        own, parameters = OwnSession(), self.parameters.blend
+        if isinstance(self.ials, ServedIals):
+            return ServedBlend(self.session_knn, self.transitions, self.ials, own, parameters)
+        return Blend((self.session_knn, self.transitions, self.ials, own), parameters)
 
     def _refuse_unfit(self, delta: Delta) -> None:
         wanted = {EVENTS_BLOCK: set(_EVENT_FIELDS), FACTORS_BLOCK: {"rows", "vectors"}}.get(delta.block)

@@ -81,6 +81,35 @@ def top_n(values, n, blocked, above):  # type: ignore[no-untyped-def]
     return rows[:filled], scores[:filled]
 
 
+@njit(cache=True, nogil=True)
+def best_among(rows, scores, n):  # type: ignore[no-untyped-def]
+    """The best `n` of distinct `rows` by `scores`, those above zero, best first, ties by row."""
+    count = len(rows)
+    floor = np.float32(0.0)
+    if count > n:
+        # Only what reaches the n-th best is sorted in; sorting all of it in as it comes costs three times as much.
+        floor = np.partition(scores, count - n)[count - n]
+    best_rows, best_scores = np.empty(n, np.int32), np.empty(n, np.float32)
+    filled = 0
+    for i in range(count):
+        row, score = rows[i], scores[i]
+        if score < floor or not score > 0.0:
+            continue
+        if filled < n or score > best_scores[n - 1] or (score == best_scores[n - 1] and row < best_rows[n - 1]):
+            filled = insert(best_rows, best_scores, filled, row, score)
+    return best_rows[:filled], best_scores[:filled]
+
+
+@njit(cache=True, nogil=True)
+def seen_later(prefix, distance):  # type: ignore[no-untyped-def]
+    """Does the row `distance` steps before the newest of `prefix` stand in it again, nearer to the newest?"""
+    place = len(prefix) - 1 - distance
+    for later in range(place + 1, len(prefix)):  # noqa: SIM110 - numba wants the loop
+        if prefix[later] == prefix[place]:
+            return True
+    return False
+
+
 def compile_kernels() -> None:
     """Compile (or load from the cache) every kernel of this module."""
     ones = np.ones((2, 4), np.float32)

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 import numpy as np
 from implicit.cpu.als import AlternatingLeastSquares
+from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from recommender.fold_in import STEPS_DEFAULT, Vector, fold_in, prefix_weights
+from recommender.fold_in import STEPS_DEFAULT, FoldInSettings, Vector, fold_in_prefix
 from recommender.models.protocol import (
     EMPTY,
     KIND_WEIGHT,
@@ -21,6 +22,7 @@ from recommender.models.protocol import (
     Scored,
     State,
     grown,
+    plain,
 )
 from recommender.scan import best_by_product
 
@@ -191,18 +193,15 @@ class Ials:
 
     def vector(self, prefix: Prefix) -> Vector:
         """Shape (f,): who did `prefix`, in the present basis; zeros when none of its items has a vector."""
-        newest = slice(-self.parameters.last, None)
-        last = Prefix(prefix.rows[newest], prefix.kinds[newest], prefix.times_ms[newest])
-        weights = prefix_weights(last, self.parameters.decay)
-        known = (last.rows < len(self.factors)) & (weights > 0)
-        return fold_in(
-            self.factors.gram,
-            self.factors.vectors,
-            last.rows[known],
-            weights[known],
-            alpha=_alpha(self.parameters),
-            steps=self.parameters.steps,
-        )
+        rows, kinds = plain(prefix.rows, np.int32), plain(prefix.kinds, np.uint8)
+        factors = self.factors
+        vector: Vector = _vector(factors.gram, factors.vectors, len(factors), rows, kinds, self.settings())
+        return vector
+
+    def settings(self) -> FoldInSettings:
+        """How kernels fold a visitor in."""
+        p = self.parameters
+        return FoldInSettings(p.last, np.float32(p.decay), np.float32(_alpha(p)), p.steps)
 
     def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
         """All items by inner product; scores below zero are possible at the end of a long list."""
@@ -226,6 +225,16 @@ class Ials:
     def load(self, state: State, /) -> None:
         """Take over a `state()`."""
         self.factors = ItemFactors(state["vectors"], regularization=self.parameters.regularization)
+
+
+@njit(cache=True, nogil=True)
+def _vector(gram, factors, items, prefix, kinds, settings):  # type: ignore[no-untyped-def]
+    return fold_in_prefix(gram, factors, items, prefix, kinds, settings)
+
+
+def compile_kernels() -> None:
+    """Compile (or load from the cache) every kernel of this model."""
+    Ials().vector(Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64)))
 
 
 def _alpha(parameters: IalsParameters) -> float:

@@ -123,6 +123,9 @@ def plain(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
 
     A read-only view or a stride would make numba compile once more, in the middle of an answer.
     """
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.writeable:
+        return array
     return np.require(array, dtype, ["C", "W"])
 
 

@@ -8,9 +8,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from recommender.models.knn_kernels import index_events, index_sessions, neighbours, vote
+from recommender.models.knn_kernels import (
+    KnnIndex,
+    KnnSettings,
+    index_events,
+    index_sessions,
+    neighbours,
+    session_votes,
+)
 from recommender.models.protocol import (
     EMPTY,
     KIND_WEIGHT,
@@ -76,15 +84,14 @@ class SessionKnn:
         self._ring = SessionRing(sessions_max=self.parameters.sessions_max, items_max=self.parameters.items_max)
         self._heads = np.full(0, NO_POSTING, np.int64)
         self._frequencies = np.zeros(0, np.int32)
-        self._posting_sessions = np.zeros(self.parameters.postings_max, np.int64)
-        self._posting_links = np.full(self.parameters.postings_max, NO_POSTING, np.int64)
+        # A session's number and the link to the item's posting before, side by side: a walk reads both.
+        self._postings = np.zeros((self.parameters.postings_max, 2), np.int64)
         # Postings ever made, newest session number, sessions held: kernels change them in place.
         self._totals = np.array([0, -1, 0], np.int64)
-        self._session_scores = np.zeros(self.parameters.sessions_max, np.float32)
-        self._session_nearest = np.zeros(self.parameters.sessions_max, np.int32)
-        self._session_latest = np.zeros(self.parameters.sessions_max, np.int32)
+        self._session_scratch = np.zeros((self.parameters.sessions_max, 3), np.float32)
         self._item_scores = np.zeros(0, np.float32)
         self._items = 0
+        self.settings = _settings(self.parameters)
 
     def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
         """Index one event."""
@@ -104,7 +111,7 @@ class SessionKnn:
         events = plain_events(events)
         self._reserve(int(events.rows.max()) + 1)
         index_events(  # type: ignore[call-arg]
-            *self._index(),
+            *self._learning(),
             *(events.sessions, events.rows, KIND_WEIGHT[events.kinds], events.times_ms),
             self.parameters.keep_repeats,
         )
@@ -113,32 +120,21 @@ class SessionKnn:
         """The vote of the nearest sessions; the visitor's own session, told by its newest time and row, is none."""
         if len(prefix.rows) == 0 or self._items == 0:
             return EMPTY
-        p = self.parameters
+        rows, times_ms = plain(prefix.rows, np.int32), plain(prefix.times_ms, np.int64)
+        return Scored(*_answer(self.index(), self.settings, rows, times_ms, n, blocked))
+
+    def index(self) -> KnnIndex:
+        """What kernels read; good until the next update."""
         ring = self._ring
-        rows = plain(prefix.rows[-p.last :], np.int32)
-        times_ms = plain(prefix.times_ms[-p.last :], np.int64)
-        slots, similarities, nearest = neighbours(
+        return KnnIndex(
             *(ring.rows, ring.lengths, ring.numbers, ring.times_ms),
-            *(self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals),
-            *(self._session_scores, self._session_nearest, self._session_latest, rows, times_ms, self._items),
-            *(p.sessions_per_item, p.neighbours, np.float32(p.recency), np.float32(p.age), np.float32(p.rarity)),
+            *(self._heads, self._frequencies, self._postings, self._totals),
+            *(self._session_scratch, self._item_scores, self._items),
         )
-        answer, scores = vote(
-            *(ring.rows, ring.lengths, self._frequencies, self._totals, self._item_scores),
-            *(rows, slots, similarities, nearest, n, blocked),
-            *(np.float32(p.reach), np.float32(p.before), np.float32(p.self_weight), np.float32(p.rarity_answer)),
-        )
-        return Scored(answer, scores)
 
     def nearest(self, rows: Rows, times_ms: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """The sessions that vote on one who did `rows`: slots of the ring, similarities, distances of the match."""
-        p, ring = self.parameters, self._ring
-        found: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] = neighbours(
-            *(ring.rows, ring.lengths, ring.numbers, ring.times_ms),
-            *(self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals),
-            *(self._session_scores, self._session_nearest, self._session_latest, rows, times_ms, self._items),
-            *(p.sessions_per_item, p.neighbours, np.float32(p.recency), np.float32(p.age), np.float32(p.rarity)),
-        )
+        found: tuple[NDArray[Any], NDArray[Any], NDArray[Any]] = _nearest(self.index(), self.settings, rows, times_ms)
         return found
 
     def held(self) -> tuple[Rows, NDArray[np.int32], NDArray[np.float32]]:
@@ -172,7 +168,7 @@ class SessionKnn:
             )
         self._reserve(int(block["rows"].max()) + 1)
         index_sessions(  # type: ignore[call-arg]
-            *self._index(),
+            *self._learning(),
             *(plain(block["sessions"], np.int64), plain(block["rows"], np.int32)),
             *(plain(block["lengths"], np.int32), plain(block["times_ms"], np.int64)),
         )
@@ -190,13 +186,12 @@ class SessionKnn:
     @property
     def nbytes(self) -> int:
         """What the model takes, whatever it holds of its limits."""
-        arrays = (self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._item_scores)
-        scratch = self._session_scores.nbytes + self._session_nearest.nbytes + self._session_latest.nbytes
-        return self._ring.nbytes + scratch + sum(array.nbytes for array in arrays)
+        arrays = (self._heads, self._frequencies, self._postings, self._session_scratch, self._item_scores)
+        return self._ring.nbytes + sum(array.nbytes for array in arrays)
 
-    def _index(self) -> tuple[NDArray[Any], ...]:
+    def _learning(self) -> tuple[NDArray[Any], ...]:
         ring = self._ring
-        links = (self._heads, self._frequencies, self._posting_sessions, self._posting_links, self._totals)
+        links = (self._heads, self._frequencies, self._postings, self._totals)
         return (ring.rows, ring.lengths, ring.numbers, ring.times_ms, *links)
 
     def _reserve(self, items: int) -> None:
@@ -204,6 +199,24 @@ class SessionKnn:
         self._frequencies = grown(self._frequencies, items)
         self._item_scores = grown(self._item_scores, items)
         self._items = max(self._items, items)
+
+
+def _settings(p: SessionKnnParameters) -> KnnSettings:
+    return KnnSettings(
+        *(p.sessions_per_item, p.neighbours, p.last),
+        *(np.float32(p.recency), np.float32(p.age), np.float32(p.reach), np.float32(p.before)),
+        *(np.float32(p.self_weight), np.float32(p.rarity), np.float32(p.rarity_answer)),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _answer(index, settings, prefix, prefix_times_ms, n, blocked):  # type: ignore[no-untyped-def]
+    return session_votes(index, settings, prefix, prefix_times_ms, n, blocked)
+
+
+@njit(cache=True, nogil=True)
+def _nearest(index, settings, prefix, prefix_times_ms):  # type: ignore[no-untyped-def]
+    return neighbours(index, settings, prefix, prefix_times_ms)
 
 
 def compile_kernels() -> None:

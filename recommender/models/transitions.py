@@ -1,6 +1,6 @@
 """What follows what: sequential rules between items, learnt event by event (Kamehkhosh et al., 2017, with decay)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from recommender.models.protocol import (
     plain_events,
 )
 from recommender.models.session_ring import SessionRing, append, open_slot
-from recommender.scan import top_n
+from recommender.scan import best_among
 
 NO_ITEM = -1
 
@@ -54,6 +54,35 @@ class TransitionParameters(msgspec.Struct, frozen=True):
     keep_repeats: bool = False
 
 
+class TransitionRows(NamedTuple):
+    """What the kernel reads; the scratch is written too, and left as it was found.
+
+    Attributes:
+        neighbours, weights: shape (>= items, neighbours_max), each item's followers, `NO_ITEM` behind the last.
+        sums, times_ms: shape (>= items,), all that was counted for the item, as of then.
+        totals: shape (>= items,), zeros.
+        items: rows that are known.
+        newest_ms: what "now" is to the ages.
+    """
+
+    neighbours: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    times_ms: NDArray[np.int64]
+    totals: NDArray[np.float32]
+    items: int
+    newest_ms: int
+
+
+class TransitionSettings(NamedTuple):
+    """What of `TransitionParameters` an answer takes."""
+
+    last: int
+    decay: np.float32
+    norm: np.float32
+    half_life_ms: float
+
+
 class Transitions:
     """Per item the heaviest `neighbours_max` followers. A row is aged when it is written and again when it is read."""
 
@@ -66,8 +95,10 @@ class Transitions:
         self._weights = np.zeros((0, self.parameters.neighbours_max), np.float32)
         self._sums = np.zeros(0, np.float32)
         self._times_ms = np.zeros(0, np.int64)
+        self._totals = np.zeros(0, np.float32)
         self._items = 0
         self._newest_ms = 0
+        self.settings = _settings(self.parameters)
 
     def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
         """Count the pairs that one event makes with the newest rows of its session."""
@@ -92,14 +123,14 @@ class Transitions:
         """Followers of the newest rows of `prefix`."""
         if len(prefix.rows) == 0 or self._items == 0:
             return EMPTY
-        parameters = self.parameters
-        rows, scores = _follow(
-            *(self._neighbours, self._weights, self._sums, self._times_ms, self._items),
-            *(plain(prefix.rows, np.int32), n, blocked),
-            *(parameters.last, np.float32(parameters.decay), np.float32(parameters.norm)),
-            *(float(parameters.half_life_ms), self._newest_ms),
+        return Scored(*_answer(self.rows(), self.settings, plain(prefix.rows, np.int32), n, blocked))
+
+    def rows(self) -> TransitionRows:
+        """What kernels read; good until the next update."""
+        return TransitionRows(
+            *(self._neighbours, self._weights, self._sums, self._times_ms),
+            *(self._totals, self._items, self._newest_ms),
         )
-        return Scored(rows, scores)
 
     @property
     def newest_ms(self) -> int:
@@ -154,7 +185,12 @@ class Transitions:
         self._weights = grown(self._weights, items)
         self._sums = grown(self._sums, items)
         self._times_ms = grown(self._times_ms, items)
+        self._totals = grown(self._totals, items)
         self._items = max(self._items, items)
+
+
+def _settings(p: TransitionParameters) -> TransitionSettings:
+    return TransitionSettings(p.last, np.float32(p.decay), np.float32(p.norm), float(p.half_life_ms))
 
 
 def _one(session: int, row: int, kind: int, time_ms: int) -> Events:
@@ -219,21 +255,48 @@ def _add(neighbours, weights, sums, times_ms, row, follower, weight, time_ms, ha
 
 
 @njit(cache=True, nogil=True)
-def _follow(  # type: ignore[no-untyped-def]
-    neighbours, weights, sums, times_ms, items, prefix, n, blocked, last, decay, norm, half_life_ms, newest_ms,
-):  # fmt: skip
-    totals = np.zeros(items, np.float32)
-    for distance in range(min(last, len(prefix))):
+def followers(rows, settings, prefix, n, blocked):  # type: ignore[no-untyped-def]
+    """Followers of the newest items of `prefix`: at most `n` rows, best first, and their scores.
+
+    Args:
+        rows: `TransitionRows`; its scratch is clean before and after.
+        settings: `TransitionSettings`.
+        prefix: of the visitor, oldest first.
+        blocked: rows left out are True; rows past its end are not blocked.
+    """
+    last = min(settings.last, len(prefix))
+    width = rows.neighbours.shape[1]
+    touched = np.empty(last * width, np.int32)
+    count = 0
+    for distance in range(last):
         row = prefix[len(prefix) - 1 - distance]
-        if row >= items or sums[row] <= 0.0:
+        if row >= rows.items or rows.sums[row] <= 0.0:
             continue
-        ageing = np.float32(2.0 ** (-max(0, newest_ms - times_ms[row]) / half_life_ms))
-        say = np.exp(-decay * np.float32(distance)) * ageing / (ageing * sums[row]) ** norm
-        for place in range(neighbours.shape[1]):
-            if neighbours[row, place] == NO_ITEM:
+        ageing = np.float32(2.0 ** (-max(0, rows.newest_ms - rows.times_ms[row]) / settings.half_life_ms))
+        say = np.exp(-settings.decay * np.float32(distance)) * ageing / (ageing * rows.sums[row]) ** settings.norm
+        for place in range(width):
+            follower = rows.neighbours[row, place]
+            if follower == NO_ITEM:
                 break
-            totals[neighbours[row, place]] += say * weights[row, place]
-    return top_n(totals, n, blocked, np.float32(0.0))
+            if rows.totals[follower] == 0.0:
+                touched[count] = follower
+                count += 1
+            rows.totals[follower] += say * rows.weights[row, place]
+    scores = np.empty(count, np.float32)
+    kept = 0
+    for i in range(count):
+        follower = touched[i]
+        score = rows.totals[follower]
+        rows.totals[follower] = 0.0
+        if score > 0.0 and not (follower < len(blocked) and blocked[follower]):
+            touched[kept], scores[kept] = follower, score
+            kept += 1
+    return best_among(touched[:kept], scores[:kept], n)
+
+
+@njit(cache=True, nogil=True)
+def _answer(rows, settings, prefix, n, blocked):  # type: ignore[no-untyped-def]
+    return followers(rows, settings, prefix, n, blocked)
 
 
 def compile_kernels() -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from feature_store.kinds import Kind
+from recommender import quantized, served_blend
 from recommender.blend import blend, length_class
 from recommender.kernels import compile_all
-from recommender.models import knn_kernels, transitions
+from recommender.models import knn_kernels, own_session, session_knn, transitions
 from recommender.models.ials import IalsParameters, for_catalogue, session_matrix
 from recommender.models.item_table import ItemTable
 from recommender.models.own_session import OwnSession
@@ -213,5 +214,6 @@ def test_session_lengths_have_classes() -> None:
 def test_kernels_are_compiled_once_for_the_types_they_are_used_with() -> None:
     compile_all()
 
-    for kernel in (scan, knn_kernels.neighbours, knn_kernels.vote, knn_kernels.index_events, transitions._follow):
+    answers = (session_knn._answer, transitions._answer, own_session._answer, quantized._answer, served_blend.blended)
+    for kernel in (scan, knn_kernels.index_events, *answers):
         assert len(kernel.signatures) == 1, kernel

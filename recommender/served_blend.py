@@ -1,0 +1,132 @@
+"""The blend as a server answers with it: every model's list and their sum by one call into compiled code.
+
+Four models called one by one from Python, with their arrays, cost about as much outside their kernels as in them.
+"""
+
+import numpy as np
+from numba import njit
+
+from recommender.blend import LENGTHS, BlendParameters
+from recommender.models.knn_kernels import session_votes
+from recommender.models.own_session import OwnSession, own_rows
+from recommender.models.protocol import NOTHING_BLOCKED, Blocked, Prefix, Scored, grown, plain
+from recommender.models.session_knn import SessionKnn
+from recommender.models.transitions import Transitions, followers
+from recommender.quantized import ServedIals, visitor_products
+from recommender.scan import best_among
+
+
+class ServedBlend:
+    """Answers what `Blend` over these models answers; it only reads them, and learns nothing itself."""
+
+    name = "blend"
+
+    def __init__(
+        self,
+        session_knn: SessionKnn,
+        transitions: Transitions,
+        ials: ServedIals,
+        own_session: OwnSession,
+        parameters: BlendParameters,
+    ) -> None:
+        self._session_knn = session_knn
+        self._transitions = transitions
+        self._ials = ials
+        self._own_session = own_session
+        names = (session_knn.name, transitions.name, ials.name, own_session.name)
+        nothing = (0.0,) * (len(LENGTHS) + 1)
+        weights = [parameters.weights.get(name, nothing) for name in names]
+        self._weights = np.array(weights, np.float32).T.copy()
+        self._depth = parameters.depth
+        self._totals = np.zeros(0, np.float32)
+
+    def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
+        """The blended list."""
+        index, rows, vectors = self._session_knn.index(), self._transitions.rows(), self._ials.vectors()
+        self._totals = grown(self._totals, max(index.items, rows.items, vectors.items, _rows_end(prefix)))
+        found = blended(
+            *(index, self._session_knn.settings, rows, self._transitions.settings),
+            *(vectors, self._ials.settings(), self._own_session.settings),
+            *(plain(prefix.rows, np.int32), plain(prefix.kinds, np.uint8), plain(prefix.times_ms, np.int64)),
+            *(max(n, self._depth), blocked, self._weights, self._totals, n),
+        )
+        return Scored(*found)
+
+
+def _rows_end(prefix: Prefix) -> int:
+    return int(prefix.rows.max(initial=-1)) + 1
+
+
+@njit(cache=True, nogil=True)
+def every_list(  # type: ignore[no-untyped-def]
+    index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+    prefix, kinds, times_ms, depth, blocked,
+):  # fmt: skip
+    """Rows and scores of each model, best first: sessions, transitions, vectors, the visitor's own session."""
+    return (
+        session_votes(index, knn_settings, prefix, times_ms, depth, blocked),
+        followers(rows, transition_settings, prefix, depth, blocked),
+        visitor_products(vectors, fold_in_settings, prefix, kinds, depth, blocked),
+        own_rows(own_settings, prefix, kinds, depth, blocked),
+    )
+
+
+@njit(cache=True, nogil=True)
+def blended(  # type: ignore[no-untyped-def]
+    index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+    prefix, kinds, times_ms, depth, blocked, weights, totals, n,
+):  # fmt: skip
+    """The best `n` rows of the weighted sum of every list, each divided by its first score; ties by row.
+
+    Args:
+        weights: shape (classes of session length, models).
+        totals: zeros, one for each row; scratch, left as it was found.
+    """
+    lists = every_list(
+        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+        prefix, kinds, times_ms, depth, blocked,
+    )  # fmt: skip
+    return sum_of_lists(lists, weights[_length_class(len(prefix))], totals, n)
+
+
+@njit(cache=True, nogil=True)
+def _length_class(events):  # type: ignore[no-untyped-def]
+    place = 0
+    while place < len(LENGTHS) and LENGTHS[place] < events:
+        place += 1
+    return place
+
+
+@njit(cache=True, nogil=True)
+def sum_of_lists(lists, weights, totals, n):  # type: ignore[no-untyped-def]
+    """`recommender.blend.blend` of lists that are at hand in compiled code."""
+    size = 0
+    for found, _ in lists:
+        size += len(found)
+    touched = np.empty(size, np.int32)
+    count = 0
+    for number in range(len(lists)):
+        found, scores = lists[number]
+        if len(found) == 0 or not scores[0] > 0.0 or not weights[number] > 0.0:
+            continue
+        scale = weights[number] / scores[0]
+        for i in range(len(found)):
+            # The end of a list may lie below zero, and speaks against nothing.
+            if not scores[i] > 0.0:
+                break
+            row = found[i]
+            if totals[row] == 0.0:
+                touched[count] = row
+                count += 1
+            totals[row] += scores[i] * scale
+    sums = np.empty(count, np.float32)
+    for i in range(count):
+        sums[i] = totals[touched[i]]
+        totals[touched[i]] = 0.0
+    return best_among(touched[:count], sums, n)
+
+
+def compile_kernels() -> None:
+    """Compile (or load from the cache) every kernel of this module."""
+    blend = ServedBlend(SessionKnn(), Transitions(), ServedIals(), OwnSession(), BlendParameters())
+    blend.scores(Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64)), 1)
