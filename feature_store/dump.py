@@ -36,7 +36,7 @@ async def dump_windows(store: OnlineStore, at_ms: int) -> Windows:
     for dumped in (
         _Dumped(b"v:*", VISITOR_VIEW, lambda key: key[2:].hex()),
         _Dumped(b"i:*", ITEM_VIEW, lambda key: name_of(keys.split_item_key(key)[1])),
-        _Dumped(b"y:*", CATEGORY_VIEW, lambda key: keys.category_of(name_of(keys.split_item_key(key)[1]))),
+        _Dumped(b"g:*", CATEGORY_VIEW, lambda key: keys.category_of(name_of(keys.split_item_key(key)[1]))),
         _Dumped(b"p:*", PLACEMENT_VIEW, lambda key: key[4:].decode()),
         _Dumped(b"k:*", EVENT_NAME_VIEW, lambda _: ""),
     ):

@@ -71,8 +71,8 @@ def category_of(name: str) -> str:
 
 
 def category_key(partition: int, category_index: int) -> bytes:
-    """`y:` partition and the category's number, 8 bytes."""
-    return _ITEM.pack(b"y", 58, partition, category_index)
+    """`g:` partition and the category's number, 8 bytes."""
+    return _ITEM.pack(b"g", 58, partition, category_index)
 
 
 def placement_name(placement: str, variant: str) -> str:

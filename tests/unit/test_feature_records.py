@@ -190,6 +190,23 @@ def test_item_keys_turn_back_into_their_parts() -> None:
     assert keys.split_item_key(key) == (513, 4_000_000_000)
 
 
+def test_no_two_kinds_of_key_begin_alike() -> None:
+    made = [
+        keys.visitor_key(bytes(16)),
+        keys.identity_key(bytes(16)),
+        keys.item_key(0, 0),
+        keys.category_key(0, 0),
+        keys.placement_key(0, "home"),
+        keys.event_kinds_key(0),
+        keys.top_items_key(0),
+        keys.checkpoint_key(0),
+        keys.catch_up_lease_key(0),
+        keys.generation_key(0),
+    ]
+
+    assert len({key[:2] for key in made}) == len(made)
+
+
 def test_cache_lets_the_least_lately_used_go() -> None:
     cache = RecordCache(records_max=2)
     for key in (b"a", b"b", b"c"):
