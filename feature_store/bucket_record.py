@@ -56,6 +56,8 @@ class BucketLayout(NamedTuple):
     resolutions: tuple[Resolution, ...]
     uniques: bool = False
     predecessor: "BucketLayout | None" = None
+    shape: int = 0
+    """Of a layout whose number several share: told by what it counts, 16 bits of the header."""
 
     @property
     def cells_per_metric(self) -> int:
@@ -69,6 +71,11 @@ class BucketLayout(NamedTuple):
         bitmap_bytes = -(-cells // 8)
         counts_bytes = -(-bitmap_bytes // 8) + bitmap_bytes + cells * _VARINT_BYTES_MAX
         return _MASK_AT + counts_bytes + (UNIQUES_BYTES_MAX if self.uniques else 0)
+
+    @property
+    def code(self) -> int:
+        """Number and shape as the kernel takes them."""
+        return self.number | self.shape << 8
 
     def empty(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """A record's cells, shape (metrics * cells_per_metric,), and its visitors' steps, all 0."""
@@ -101,7 +108,7 @@ def read_buckets(record: bytes | None, layout: BucketLayout) -> BucketRecord:
     newest_ms = 0
     if record is not None:
         record = upgraded_buckets(record, layout)
-        check_record(record, layout=layout.number)
+        check_record(record, layout=layout.number, shape=layout.shape)
         newest_ms = _decode(np.frombuffer(record, np.uint8), 0, cells, steps)
     return BucketRecord(newest_ms, cells.reshape(len(layout.metrics), -1), steps)
 
@@ -119,7 +126,7 @@ def apply_to_buckets(
     """
     batch = stored_batch(records, touches, log_id)
     out, ends = batch.output(layout.bytes_max)
-    _apply(*batch, layout.number, layout.shape_arrays(), *layout.empty(), out, ends)
+    _apply(*batch, layout.code, layout.shape_arrays(), *layout.empty(), out, ends)
     return written_records(out, ends)
 
 
@@ -142,7 +149,7 @@ def upgraded_buckets(record: bytes, layout: BucketLayout) -> bytes:
                 if name in old.metrics:
                     to_ring[metric] = from_ring[old.metrics.index(name)]
     out = np.zeros(layout.bytes_max, np.uint8)
-    size = _encode_jit(out, cells, steps, was.newest_ms, layout.number)
+    size = _encode_jit(out, cells, steps, was.newest_ms, layout.code)
     return record[:GUARD_BYTES] + out[GUARD_BYTES:size].tobytes()
 
 
@@ -223,11 +230,12 @@ def _decode(buffer: Any, at: int, cells: Any, steps: Any) -> int:
 
 
 @_fast
-def _encode(out: Any, cells: Any, steps: Any, newest_ms: int, layout_number: int) -> int:
+def _encode(out: Any, cells: Any, steps: Any, newest_ms: int, layout_code: int) -> int:
     """Write all but position and log id; returns the record's size."""
     bitmap_bytes = (len(cells) + 7) // 8
     bitmap_at = _MASK_AT + (bitmap_bytes + 7) // 8
-    out[GUARD_BYTES], out[GUARD_BYTES + 1], out[GUARD_BYTES + 2], out[GUARD_BYTES + 3] = VERSION, layout_number, 0, 0
+    out[GUARD_BYTES] = VERSION
+    write_le(out, GUARD_BYTES + 1, 3, layout_code)
     write_le(out, HEADER_BYTES, 6, newest_ms)
     out[_MASK_AT:bitmap_at] = 0
     for i in range(bitmap_bytes):
@@ -254,8 +262,8 @@ def _encode(out: Any, cells: Any, steps: Any, newest_ms: int, layout_number: int
 
 
 @_jit
-def _encode_jit(out: Any, cells: Any, steps: Any, newest_ms: int, layout_number: int) -> int:
-    return int(_encode(out, cells, steps, newest_ms, layout_number))
+def _encode_jit(out: Any, cells: Any, steps: Any, newest_ms: int, layout_code: int) -> int:
+    return int(_encode(out, cells, steps, newest_ms, layout_code))
 
 
 @_fast
@@ -293,7 +301,7 @@ def _apply(
     touches: Any,
     starts: Any,
     log_id: Any,
-    layout_number: int,
+    layout_code: int,
     resolutions: Any,
     cells: Any,
     steps: Any,
@@ -329,5 +337,5 @@ def _apply(
         write_u64_be(record, 0, touches[applied, 1])
         write_u64_be(record, 8, touches[applied, 2])
         record[16:24] = log_id
-        end += _encode(record, cells, steps, newest_ms, layout_number)
+        end += _encode(record, cells, steps, newest_ms, layout_code)
         ends[row] = end

@@ -1,7 +1,7 @@
 """The metadata of features: what an entity, a feature view, a feature and an aggregation are, and their registry."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -89,6 +89,22 @@ class FeatureView(msgspec.Struct, frozen=True):
         return tuple(calculated.feature for calculated in self.calculated)
 
 
+class AskedFeature(Protocol):
+    """A feature that is computed from others of its entity and from data of the request."""
+
+    @property
+    def feature(self) -> Feature:
+        """What it is."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Features of the same entity, by their bare names."""
+
+    @property
+    def calculate(self) -> Callable[[Mapping[str, Value], Mapping[str, Any]], Value]:
+        """Of (values of the inputs by name, data of the request)."""
+
+
 class Registry:
     """Every entity and view there is; a feature's name leads to its view and its calculation.
 
@@ -96,7 +112,9 @@ class Registry:
         ValueError: two features of one name, or a view of an entity that is not declared.
     """
 
-    def __init__(self, entities: Iterable[Entity], views: Iterable[FeatureView]) -> None:
+    def __init__(
+        self, entities: Iterable[Entity], views: Iterable[FeatureView], asked: Iterable[AskedFeature] = ()
+    ) -> None:
         self.entities: Mapping[str, Entity] = {entity.name: entity for entity in entities}
         self.views = tuple(views)
         self._found: dict[str, tuple[FeatureView, Calculated]] = {}
@@ -108,14 +126,24 @@ class Registry:
                 if name in self._found:
                     raise ValueError(f"feature {name}: wanted it declared once; got it twice; rename one of them")
                 self._found[name] = (view, calculated)
+        self.asked: dict[str, AskedFeature] = {}
+        for on_demand in asked:
+            name = on_demand.feature.full_name
+            if name in self:
+                raise ValueError(f"feature {name}: wanted it declared once; got it twice; rename one of them")
+            for wanted in on_demand.inputs:
+                if f"{on_demand.feature.entity}:{wanted}" not in self._found:
+                    raise ValueError(f"feature {name}: wanted inputs that are declared; got {wanted}")
+            self.asked[name] = on_demand
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """Every feature, view by view."""
-        return tuple(feature for view in self.views for feature in view.features)
+        """Every feature: view by view, then those that are computed on demand."""
+        of_views = tuple(feature for view in self.views for feature in view.features)
+        return (*of_views, *(on_demand.feature for on_demand in self.asked.values()))
 
     def __contains__(self, full_name: str) -> bool:
-        return full_name in self._found
+        return full_name in self._found or full_name in self.asked
 
     def find(self, full_name: str) -> tuple[FeatureView, Calculated]:
         """The view and the calculation of `entity:name`.
@@ -133,6 +161,14 @@ class Registry:
             )
         return found
 
-    def extended(self, entities: Iterable[Entity], views: Iterable[FeatureView]) -> "Registry":
+    def declared(self, full_name: str) -> Feature:
+        """The feature `entity:name`, of a view or on demand; raises as `find`."""
+        asked = self.asked.get(full_name)
+        return asked.feature if asked is not None else self.find(full_name)[1].feature
+
+    def extended(
+        self, entities: Iterable[Entity], views: Iterable[FeatureView], asked: Iterable[AskedFeature] = ()
+    ) -> "Registry":
         """This registry with more in it; raises as the constructor."""
-        return Registry([*self.entities.values(), *entities], [*self.views, *views])
+        more = [*self.asked.values(), *asked]
+        return Registry([*self.entities.values(), *entities], [*self.views, *views], more)

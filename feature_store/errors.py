@@ -6,6 +6,7 @@ FeatureStoreError
 ├── StoreConflictError      another writer kept getting ahead; the batch is taken again after a pause
 ├── StoreMismatchError      an operator's matter: the records belong to another log; names both and the command
 ├── RecordFormatError       an operator's matter: a record of another version; names both and the command
+├── PluginError             an operator's matter: the shop's own features cannot be loaded; says what is wrong
 ├── UnknownFeatureError     the caller's fault: a feature that is not declared; names some that are
 └── EventRefusedError       the sender's fault: this event cannot be applied; it goes to `events-rejected`
 """
@@ -33,6 +34,10 @@ class StoreMismatchError(FeatureStoreError):
 
 class RecordFormatError(FeatureStoreError):
     """A stored record has a version or a layout that this release does not read."""
+
+
+class PluginError(FeatureStoreError):
+    """The file of the shop's own features cannot be loaded, or declares what cannot be."""
 
 
 class UnknownFeatureError(FeatureStoreError):

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import numpy as np
-
 from feature_store import keys, layouts
 from feature_store.errors import EventRefusedError
 from feature_store.families import CATEGORIES, EVENT_KINDS, IDENTITIES, ITEMS, PLACEMENTS, TOP_ITEMS, VISITORS
 from feature_store.identity_record import BROWSER, IDENTIFIED, NOBODY, split_key
 from feature_store.kinds import KIND_OF_EVENT, Kind
 from feature_store.prices import price_code
-from feature_store.touch_gathering import EventPlaces, Gathering, PlacedEvent, Touched
+from feature_store.touch_gathering import Gathering, PlacedEvent, Touched, places_of
 from feature_store.touches import TIME_MS_END
 from feature_store.visitor_layout import SHOWN_KIND
 from ingest.events import Attribution, Event
@@ -113,7 +111,7 @@ def gather_touches(
         if event.attribution is not None and name in layouts.PLACEMENT_METRIC_OF_EVENT:
             counted_as = placement_of[_placement_of(event.attribution)]
             _gather_placement(placements, place, event, event.attribution, partition, counted_as)
-    places = _places_of(placed)
+    places = places_of(placed)
     gathered = (visitors, items, categories, placements, kinds, tops, identities)
     return [family.touched(places) for family in gathered if family.flat]
 
@@ -150,16 +148,6 @@ def _gather_identity(identities: Gathering, place: int, event: Event, partition:
     visitor = bytes.fromhex(event.visitor_key)
     row = identities.row(visitor, partition, keys.identity_key, visitor)
     identities.flat += (row, place, kind, *split_key(other))
-
-
-def _places_of(placed: Sequence[PlacedEvent]) -> EventPlaces:
-    positions = [position for _, _, position in placed]
-    return EventPlaces(
-        np.array([position.major for position in positions], dtype=np.int64),
-        np.array([position.minor << 32 | position.index for position in positions], dtype=np.int64),
-        np.array([event.time_ms for event, _, _ in placed], dtype=np.int64),
-        np.array([int(event.visitor_key[:8], 16) for event, _, _ in placed], dtype=np.int64),
-    )
 
 
 def _refused(code: str, wanted: str, got: str, next_step: str) -> EventRefusedError:

@@ -22,6 +22,8 @@ class Family(NamedTuple):
     layout: int
     apply: Callable[[Sequence[bytes | None], Touches, NDArray[np.uint32], int], list[bytes | None]]
     """`apply(records, touches, item_hash, log_id)`: see `visitor_record.apply_to_visitors`."""
+    shape: int = 0
+    """See `BucketLayout.shape`."""
 
 
 def bucket_family(name: str, layout: BucketLayout) -> Family:
@@ -30,6 +32,7 @@ def bucket_family(name: str, layout: BucketLayout) -> Family:
         name,
         layout.number,
         lambda records, touches, _, log_id: apply_to_buckets(records, touches, layout=layout, log_id=log_id),
+        layout.shape,
     )
 
 

@@ -75,6 +75,16 @@ def category_key(partition: int, category_index: int) -> bytes:
     return _ITEM.pack(b"g", 58, partition, category_index)
 
 
+def custom_name(view: str, key: str) -> str:
+    """A key of a shop's own counted view as the list of names has it."""
+    return f"{_CATEGORY}{view}{_VARIANT}{key}"
+
+
+def custom_key(partition: int, number: int) -> bytes:
+    """`u:` partition and the number of the key's name, 8 bytes."""
+    return _ITEM.pack(b"u", 58, partition, number)
+
+
 def placement_name(placement: str, variant: str) -> str:
     """What the record of a placement is named; `variant` is empty outside experiments."""
     return placement + _VARIANT + variant if variant else placement

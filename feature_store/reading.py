@@ -1,6 +1,6 @@
 """Feature values from records at an instant: the one function that serving, training rows and parity checks share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from feature_store.definitions import FeatureView, Registry, Value
@@ -15,6 +15,7 @@ def read_features(
     *,
     name_of: Callable[[int], str],
     registry: Registry = REGISTRY,
+    request: Mapping[str, Any] | None = None,
 ) -> list[Value]:
     """The values of `names`, in order, as they are at `now_ms`; a pure function of its arguments.
 
@@ -26,6 +27,7 @@ def read_features(
         now_ms: the instant. Records should hold no event after it: what is counted in buckets may tell of them.
         name_of: item id, or name of a category, by its number.
         registry: which features there are.
+        request: what on-demand features are computed from, besides others of the entity.
 
     Raises:
         UnknownFeatureError: one is not declared.
@@ -33,14 +35,19 @@ def read_features(
     """
     prefix = entity + ":"
     moments: dict[str, Any] = {}
-    values: list[Value] = []
-    for name in names:
-        view, calculated = registry.find(name if name.startswith(prefix) else prefix + name)
+
+    def value_of(name: str) -> Value:
+        full_name = name if name.startswith(prefix) else prefix + name
+        asked = registry.asked.get(full_name)
+        if asked is not None:
+            return asked.calculate({wanted: value_of(wanted) for wanted in asked.inputs}, request or {})
+        view, calculated = registry.find(full_name)
         moment = moments.get(view.name)
         if moment is None:
             moment = moments[view.name] = view.moment(records, now_ms, name_of)
-        values.append(calculated.calculate(moment))
-    return values
+        return calculated.calculate(moment)
+
+    return [value_of(name) for name in names]
 
 
 def read_view(

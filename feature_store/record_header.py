@@ -17,6 +17,7 @@ LAYOUT_VISITOR = 7
 LAYOUT_ITEM = 8
 LAYOUT_PLACEMENT = 9
 LAYOUT_CATEGORY = 10
+LAYOUT_CUSTOM = 64
 LAYOUT_EVENT_KINDS = 4
 LAYOUT_TOP_ITEMS = 5
 LAYOUT_FRESHNESS = 6
@@ -41,17 +42,28 @@ def layout_of(record: bytes) -> int:
     return record[GUARD_BYTES + 1] if len(record) >= HEADER_BYTES else -1
 
 
-def check_record(record: bytes, *, layout: int, log_id: int | None = None) -> None:
+def check_record(record: bytes, *, layout: int, shape: int = 0, log_id: int | None = None) -> None:
     """Refuse by name what cannot be read.
 
+    Args:
+        record: as stored.
+        layout: wanted.
+        shape: of a counted view of the shop's own, told by what it counts; 0 of every other layout.
+        log_id: wanted, if it matters.
+
     Raises:
-        RecordFormatError: another version or layout than this code's.
+        RecordFormatError: another version or layout than this code's, or another shape.
         StoreMismatchError: `log_id` is given and the record belongs to another log.
     """
     if len(record) < HEADER_BYTES or record[GUARD_BYTES] != VERSION or record[GUARD_BYTES + 1] != layout:
         got = record[GUARD_BYTES : GUARD_BYTES + 2].hex(" ") or "nothing"
         raise RecordFormatError(
             f"record: wanted version {VERSION} and layout {layout}; got bytes {got} ({len(record)} bytes); {REBUILD}"
+        )
+    if layout == LAYOUT_CUSTOM and int.from_bytes(record[GUARD_BYTES + 2 : HEADER_BYTES], "little") != shape:
+        raise RecordFormatError(
+            "record of a counted view: wanted one that counts what the view declares; got one that counts something "
+            f"else; give the changed view another name, or {REBUILD}"
         )
     if log_id is not None and int.from_bytes(record[POSITION_BYTES:GUARD_BYTES], "big") != log_id:
         got_log = record[POSITION_BYTES:GUARD_BYTES].hex()

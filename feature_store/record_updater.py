@@ -6,12 +6,14 @@ import structlog
 from prometheus_client import Counter
 
 from feature_store import keys
+from feature_store.custom_touches import custom_touches, gather_custom
 from feature_store.errors import EventRefusedError, FeatureStoreError, StoreConflictError
 from feature_store.event_touches import OTHER_PLACEMENT, gather_touches, names_of, placements_of
-from feature_store.families import IDENTITIES, ITEMS, VISITORS
+from feature_store.families import IDENTITIES, ITEMS, VISITORS, Family
 from feature_store.item_index import ItemNumbers
 from feature_store.migration import upgraded
 from feature_store.online_store import OnlineStore, RecordWrite, StoreIdentity
+from feature_store.plugins import load_plugin
 from feature_store.record_cache import RecordCache
 from feature_store.record_header import check_record
 from feature_store.settings import WorkerSettings
@@ -35,6 +37,7 @@ class RecordUpdater:
         self._numbers = ItemNumbers(store, cache_max=settings.item_cache_max)
         self._cache = RecordCache(records_max=settings.cache_records_max)
         self._placements: set[str] = set()
+        self._views = load_plugin(store.settings.features_module).counted
         self._ttl_ms = {
             VISITORS: settings.visitor_ttl_ms,
             ITEMS: settings.item_ttl_ms,
@@ -82,9 +85,12 @@ class RecordUpdater:
             StoreConflictError: another writer kept getting ahead; apply the same events again.
             StoreMismatchError, RecordFormatError: the store holds something else; an operator has to look.
         """
-        number_of = await self._numbers.indexes(names_of(placed), identity=identity)
+        custom = custom_touches(placed, self._views)
+        names = names_of(placed).union(touch.name for touch in custom)
+        number_of = await self._numbers.indexes(names, identity=identity)
         placement_of = await self._admit_placements(placements_of(placed), identity)
         pending = gather_touches(placed, number_of=number_of, placement_of=placement_of)
+        pending += gather_custom(placed, custom, self._views, number_of=number_of)
         for attempt in range(self._settings.conflict_retries_max):
             pending = await self._write(pending, identity=identity, catching_up=catching_up, from_cache=attempt == 0)
             if not pending:
@@ -133,12 +139,12 @@ class RecordUpdater:
         self, pending: list[Touched], identity: StoreIdentity, *, from_cache: bool
     ) -> dict[bytes, bytes | None]:
         stored: dict[bytes, bytes | None] = {}
-        missing: list[tuple[bytes, int]] = []
+        missing: list[tuple[bytes, Family]] = []
         for touched in pending:
             for key, partition in zip(touched.keys, touched.partitions, strict=True):
                 cached = self._cache.get(partition, key) if from_cache else None
                 if cached is None:
-                    missing.append((key, touched.family.layout))
+                    missing.append((key, touched.family))
                 else:
                     stored[key] = cached
         if missing:
@@ -147,10 +153,10 @@ class RecordUpdater:
                 [key for key, _ in missing], known=self._numbers.known, run_id=identity.run_id
             )
             self._numbers.learn(added)
-            for (key, layout), record in zip(missing, records, strict=True):
+            for (key, family), record in zip(missing, records, strict=True):
                 if record is not None:
                     record = upgraded(record)
-                    check_record(record, layout=layout, log_id=self._log_id)
+                    check_record(record, layout=family.layout, shape=family.shape, log_id=self._log_id)
                 stored[key] = record
         return stored
 

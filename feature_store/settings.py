@@ -23,6 +23,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys_per_read_max: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 500
     known_users_max: Positive = 20_000
     """Users whose list of browsers a reader remembers; for another one's browser it asks once more."""
+    features_module: str = ""
+    """The shop's own features: a module, or the path of a Python file; see docs/custom-features.md."""
     items_max: Annotated[int, msgspec.Meta(ge=1, le=4_000_000_000)] = 5_000_000
     """Items that get an index; later ones are counted, kept nowhere, and never suggested."""
     item_index_gap: Positive = 10_000

@@ -58,6 +58,17 @@ class EventPlaces(NamedTuple):
     visitor: NDArray[np.int64]
 
 
+def places_of(placed: Sequence[PlacedEvent]) -> EventPlaces:
+    """Where the events lie, and whose they are."""
+    positions = [position for _, _, position in placed]
+    return EventPlaces(
+        np.array([position.major for position in positions], dtype=np.int64),
+        np.array([position.minor << 32 | position.index for position in positions], dtype=np.int64),
+        np.array([event.time_ms for event, _, _ in placed], dtype=np.int64),
+        np.array([int(event.visitor_key[:8], 16) for event, _, _ in placed], dtype=np.int64),
+    )
+
+
 class Gathering:
     """The touches of one family. `flat` takes `width` numbers a touch: row, place of the event in the batch, and what
     the columns `KIND`, `AMOUNT`, `ITEM`, `CATEGORY`, `PRICE` shall hold, as many of them as the family needs; an

@@ -1,9 +1,12 @@
 """A visitor as the recommender sees them: their latest deliberate events, oldest first."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+FEATURES_READ: Final = ("visitor:event_items", "visitor:event_times_ms", "visitor:event_kinds")
+"""What a history is, as the feature store declares it."""
 
 
 class History(NamedTuple):

@@ -196,6 +196,7 @@ def test_no_two_kinds_of_key_begin_alike() -> None:
         keys.identity_key(bytes(16)),
         keys.item_key(0, 0),
         keys.category_key(0, 0),
+        keys.custom_key(0, 0),
         keys.placement_key(0, "home"),
         keys.event_kinds_key(0),
         keys.top_items_key(0),
