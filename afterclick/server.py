@@ -9,7 +9,9 @@ from api.catalog_table import CatalogTable
 from api.keys import load_or_make_keys
 from api.server import listening_socket, serve
 from api.services import Services
+from feature_store.kernels import compile_all
 from feature_store.known_person import KnownPersons
+from feature_store.online_features import OnlineFeatures
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
 from ingest.attribution import Names
@@ -25,6 +27,8 @@ from recommender.recommender import Recommender
 
 async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     """Serve until `stop`, then drain."""
+    # Before anybody is answered: the first visitor's record would else wait for a kernel to be loaded.
+    await asyncio.to_thread(compile_all)
     keys, _ = load_or_make_keys(settings.data_dir)
     store = OnlineStore(settings.system.store, settings.store)
     names = Names()
@@ -36,6 +40,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     services = Services(
         accept=collector.accept,
         read_history=visitors.history,
+        read_features=OnlineFeatures(store, visitors).read,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
         use_rules=recommender.use_rules,

@@ -36,6 +36,7 @@ from api.errors import (
     UnsupportedMediaTypeError,
 )
 from api.experiment_reports import ExperimentReports
+from api.feast_shapes import FeastShapes
 from api.merchandising import Merchandising
 from api.openapi import openapi_document
 from api.privacy import Privacy
@@ -43,6 +44,7 @@ from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.dashboard import dashboard_routes
 from api.routes.events import events_route
+from api.routes.feast import feast_routes
 from api.routes.health import health_routes
 from api.routes.merchandising import merchandising_routes
 from api.routes.metrics import metrics_route
@@ -161,6 +163,13 @@ def _routes(
             discarded_bytes_max=discarded,
         ),
         visitor_keys_route(services.keys.visitor_secret_bytes, gate),
+        *feast_routes(
+            FeastShapes(services.read_features, secret=services.keys.visitor_secret_bytes, retry_after_s=retry_after_s),
+            services.accept,
+            gate,
+            bytes_max=settings.events_body_bytes_max,
+            discarded_bytes_max=discarded,
+        ),
         *privacy_routes(
             Privacy(services.person, secret=services.keys.visitor_secret_bytes, retry_after_s=retry_after_s), gate
         ),

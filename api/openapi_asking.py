@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.feast_shapes import FeaturesQuery, OnlineFeaturesAnswer, PushQuery
 from api.openapi_operations import operation, parameters_of, ref
 from api.privacy import Export, Receipt
 from api.question import KNOWN, LISTS, RecommendationQuery
@@ -9,7 +10,7 @@ from api.recent_items import KNOWN as KNOWN_RECENT
 from api.recent_items import LISTS as LISTS_RECENT
 from api.recent_items import RecentItems, RecentQuery
 from api.reranking import RerankAnswer, RerankQuery
-from api.routes import bulk, explain, placements, privacy, recommendations, rerank, visitors
+from api.routes import bulk, explain, feast, placements, privacy, recommendations, rerank, visitors
 from api.routes.catalog import LINES_TYPES
 from api.routes.explain import ExplainQuery, Explanation
 from api.routes.lists import KNOWN as KNOWN_LIST
@@ -17,6 +18,7 @@ from api.routes.lists import LISTS as LISTS_LIST
 from api.routes.lists import ItemList, ListQuery
 from api.routes.placements import PlacementList
 from api.suggestions import Recommendations
+from ingest.verdicts import Answer
 
 TYPES: tuple[type, ...] = (
     RecommendationQuery,
@@ -32,6 +34,9 @@ TYPES: tuple[type, ...] = (
     PlacementList,
     Export,
     Receipt,
+    FeaturesQuery,
+    OnlineFeaturesAnswer,
+    PushQuery,
 )
 QUERIES = frozenset({"ListQuery", "RecentQuery", "ExplainQuery"})
 """Query structs that are taken apart into parameters and referred to nowhere."""
@@ -104,6 +109,23 @@ def asking_paths(schemas: dict[str, Any]) -> dict[str, Any]:
                 RecentItems,
                 (*_READS, 403),
                 parameters=[visitor, *recent],
+            )
+        },
+        feast.FEATURES_PATH: {
+            "post": operation(
+                "Values of features by entity, in Feast's shape (secret key)",
+                OnlineFeaturesAnswer,
+                (*_WRITES, 403),
+                body={"application/json": {"schema": ref(FeaturesQuery)}},
+            )
+        },
+        feast.PUSH_PATH: {
+            "post": operation(
+                "Events in columns, in Feast's shape (secret key)",
+                Answer,
+                (*_WRITES, 403),
+                status=202,
+                body={"application/json": {"schema": ref(PushQuery)}},
             )
         },
         privacy.PATH: {

@@ -8,6 +8,7 @@ from api.budget import ReadHistory
 from api.catalog_table import CatalogTable
 from api.dashboard import OpenStore
 from api.experiment_reports import CountOutcomes
+from api.feast_shapes import ReadFeatures
 from api.keys import Keys
 from api.privacy import Person
 from api.reranking import Rerank
@@ -32,6 +33,7 @@ class Services:
     Attributes:
         accept: the collector's `accept`.
         read_history: the latest events of a visitor key, from the online store; may raise a `FeatureStoreError`.
+        read_features: values of features by entity, from the online store.
         person: reads out and erases what is stored under a visitor key.
         rank: the recommender.
         rerank: the recommender's order of a shop's own candidates.
@@ -50,6 +52,7 @@ class Services:
 
     accept: Accept
     read_history: ReadHistory
+    read_features: ReadFeatures
     person: Person
     rank: Rank
     rerank: Rerank

@@ -36,6 +36,7 @@ from api.server import listening_socket, serve
 from api.services import Services
 from api.settings import ApiSettings
 from feature_store.known_person import KnownPersons
+from feature_store.online_features import OnlineFeatures
 from feature_store.online_store import OnlineStore
 from feature_store.settings import WorkerSettings
 from feature_store.visitor_reader import VisitorReader
@@ -72,6 +73,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
     services = Services(
         accept=collector.accept,
         read_history=visitors.history,
+        read_features=OnlineFeatures(store, visitors).read,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
         use_rules=recommender.use_rules,

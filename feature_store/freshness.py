@@ -1,14 +1,24 @@
 """How old an event is when its records are written: a histogram for the dashboard, kept by each worker."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Gauge
 
 from feature_store import keys
 from feature_store.bucket_record import apply_to_buckets, count_since, read_buckets
+from feature_store.definitions import Registry
 from feature_store.layouts import FRESHNESS, FRESHNESS_BINS, FRESHNESS_BINS_PER_DOUBLING
 from feature_store.online_store import OnlineStore
 from feature_store.touches import TOUCH_COLUMNS
 
+_OF_VIEW = Gauge(
+    "afterclick_feature_store_feature_freshness_seconds",
+    "Age of the newest event that the records of a feature view hold, as this worker saw them",
+    ["feature_view"],
+    multiprocess_mode="livemin",
+)
 STALE_MS = 3_600_000
 """A worker that has said nothing for an hour is forgotten."""
 
@@ -64,6 +74,28 @@ def freshness_percentiles(records: list[bytes], *, start_ms: int, end_ms: int) -
     reached = np.cumsum(counts)
     middles_ms = np.exp2((np.arange(FRESHNESS_BINS) + 0.5) / FRESHNESS_BINS_PER_DOUBLING)
     return total, {p: float(middles_ms[np.searchsorted(reached, total * p / 100)]) for p in (50, 95, 99)}
+
+
+class ViewFreshness:
+    """How old the newest event of each feature view is: a gauge that goes on rising while no event comes."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._views_of: dict[str, list[str]] = {}
+        for view in registry.views:
+            for name in sorted({name for feature in view.features for name in feature.events}):
+                self._views_of.setdefault(name, []).append(view.name)
+        self._newest_ms: dict[str, int] = {}
+
+    def applied(self, newest_ms_by_event: Mapping[str, int]) -> None:
+        """Note, by event name, when the newest event whose records are written came."""
+        for event, newest_ms in newest_ms_by_event.items():
+            for view in self._views_of.get(event, ()):
+                self._newest_ms[view] = max(self._newest_ms.get(view, 0), newest_ms)
+
+    def tell(self, *, now_ms: int) -> None:
+        """Set the gauges."""
+        for view, newest_ms in self._newest_ms.items():
+            _OF_VIEW.labels(view).set(max(0, now_ms - newest_ms) / 1000)
 
 
 def _bin_of(ages_ms: NDArray[np.int64]) -> NDArray[np.int64]:

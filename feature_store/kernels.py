@@ -3,8 +3,9 @@
 import numpy as np
 
 from feature_store.bucket_record import apply_to_buckets, read_buckets
-from feature_store.families import FAMILIES
+from feature_store.families import FAMILIES, VISITORS
 from feature_store.layouts import FRESHNESS
+from feature_store.visitor_record import read_visitor
 
 
 def compile_all() -> None:
@@ -14,4 +15,6 @@ def compile_all() -> None:
     for family in FAMILIES:
         first = family.apply([None], touches, item_hash, 1)
         family.apply(first, touches, item_hash, 1)
+        if family is VISITORS:
+            read_visitor(first[0])
     read_buckets(apply_to_buckets([None], touches, layout=FRESHNESS, log_id=1)[0], FRESHNESS)

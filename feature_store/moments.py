@@ -22,8 +22,8 @@ NameOf = Callable[[int], str]
 class VisitorMoment:
     """A visitor, or several browsers of one, at `now_ms`."""
 
-    def __init__(self, records: Sequence[bytes | None], now_ms: int, name_of: NameOf) -> None:
-        visitors = [read_visitor(record) for record in records]
+    def __init__(self, records: Sequence[bytes | VisitorRecord | None], now_ms: int, name_of: NameOf) -> None:
+        visitors = [record if isinstance(record, VisitorRecord) else read_visitor(record) for record in records]
         self.visitor: VisitorRecord = visitors[0] if len(visitors) == 1 else merge_visitors(visitors)
         self.now_ms = now_ms
         self._name_of = name_of

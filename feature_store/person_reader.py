@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -63,18 +63,32 @@ class PersonReader:
             StoreUnavailableError: no answer within `deadline_ms` from now.
             RecordFormatError: an identity record of another version.
         """
+        [person] = await self.read_many([asked], deadline_ms)
+        return person
+
+    async def read_many(self, asked: Sequence[bytes], deadline_ms: float) -> list[Person]:
+        """Several visitors in the round trips of one; errors as `read`."""
         deadline_s = asyncio.get_running_loop().time() + deadline_ms / 1000
-        record, identity = await self._reader.read([keys.visitor_key(asked), keys.identity_key(asked)], deadline_ms)
+        found = await self._reader.read(
+            [name for key in asked for name in (keys.visitor_key(key), keys.identity_key(key))], deadline_ms
+        )
+        persons = [self._person(key, *found[2 * i : 2 * i + 2]) for i, key in enumerate(asked)]
+        known = [i for i, person in enumerate(persons) if not person.alone and person.user != NOBODY]
+        if known:
+            whole = await asyncio.gather(*(self._with_browsers(persons[i], deadline_s) for i in known))
+            for i, person in zip(known, whole, strict=True):
+                persons[i] = person
+        return persons
+
+    def _person(self, asked: bytes, record: bytes | None, identity: bytes | None) -> Person:
         if identity is None:
             _READS.labels("1").inc()
             return Person(asked, asked, {asked: record}, {asked: NO_IDENTITIES})
         known = read_identities(identity)
         user = asked if known.browsers else ownership_of(known).current or NOBODY
-        person = Person(asked, user, {asked: record}, {asked: known})
         if user == NOBODY:
             _READS.labels("1").inc()
-            return person
-        return await self._with_browsers(person, deadline_s)
+        return Person(asked, user, {asked: record}, {asked: known})
 
     async def _with_browsers(self, person: Person, deadline_s: float) -> Person:
         expected = self._listed(person) or self._browsers_of.get(person.user, ())

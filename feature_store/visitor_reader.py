@@ -1,5 +1,6 @@
 """A visitor's latest events as arrays: their own, and as a known user those of all their browsers."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,18 @@ class VisitorReader:
     async def person(self, visitor: bytes, deadline_ms: float) -> Person:
         """The records as they are stored; errors as `history`."""
         return await self._persons.read(visitor, deadline_ms)
+
+    async def persons(self, visitors: Sequence[bytes], deadline_ms: float) -> list[Person]:
+        """Several visitors in the round trips of one; errors as `history`."""
+        return await self._persons.read_many(visitors, deadline_ms)
+
+    async def records(self, wanted: Sequence[bytes], deadline_ms: float) -> list[bytes | None]:
+        """Records of any kind by their keys, in the same round trips; errors as `history`."""
+        return await self._reader.read(wanted, deadline_ms)
+
+    def name_of(self, number: int) -> str:
+        """The item's id, or the category's name, by a number in a record that was just read."""
+        return self._reader.names.ids_of((number,))[0]
 
     def names_of(self, item_indexes: NDArray[np.uint32]) -> tuple[str, ...]:
         """The ids of items in a record that was just read; "" for no item."""

@@ -13,11 +13,12 @@ from prometheus_client import Counter, Histogram
 from feature_store.catch_up import CatchUp
 from feature_store.erasure import forget_visitors
 from feature_store.errors import EventRefusedError, StoreChangedError, StoreConflictError, StoreUnavailableError
-from feature_store.freshness import FreshnessHistogram, drop_stale_workers
+from feature_store.freshness import FreshnessHistogram, ViewFreshness, drop_stale_workers
 from feature_store.online_store import OnlineStore, StoreIdentity
 from feature_store.placing import LATE, Applicable, Refusal, applicable_events
 from feature_store.record_updater import RecordUpdater
 from feature_store.refusals import publish_refusals
+from feature_store.registry import REGISTRY
 from feature_store.settings import WorkerSettings
 from feature_store.store_health import StoreHealth
 from feature_store.touch_gathering import PlacedEvent
@@ -72,6 +73,7 @@ class FeatureWorker:
         self._now_ms = now_ms
         self._name = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
         self._freshness = FreshnessHistogram(self._name)
+        self._views = ViewFreshness(REGISTRY)
         self._health = StoreHealth()
         self._identity: StoreIdentity | None = None
         self._updater: RecordUpdater | None = None
@@ -175,6 +177,7 @@ class FeatureWorker:
     ) -> None:
         """Apply what was received, then acknowledge it: a crash between the two repeats it, which changes nothing."""
         await self._health.note(self._store, now_ms=self._now_ms())
+        self._views.tell(now_ms=self._now_ms())
         if not held:
             await self._freshness.flush(self._store, now_ms=self._now_ms())
             return
@@ -220,6 +223,8 @@ class FeatureWorker:
         self._freshness.observe(ages_ms, now_ms=now_ms)
         for age_ms in ages_ms[:: -(-len(ages_ms) // _FRESHNESS_SAMPLE)].tolist():
             _FRESHNESS.observe(age_ms / 1000)
+        self._views.applied({event.event: event.received_at_ms for event, _, _ in placed})
+        self._views.tell(now_ms=now_ms)
 
     async def _checkpoint(self, held: Sequence[Deduplicated], identity: StoreIdentity) -> None:
         """Once a second; an older checkpoint only means that more is read again."""

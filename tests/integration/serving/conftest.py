@@ -8,7 +8,13 @@ import pytest
 from afterclick.ports import free_port
 from afterclick.valkey_server import ValkeyServer
 from api.settings import ApiSettings
+from feature_store.kernels import compile_all
 from tests.integration.serving.serving_tools import SHOP, Server, serving
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    compile_all()
 
 
 @pytest.fixture

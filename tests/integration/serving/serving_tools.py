@@ -20,6 +20,7 @@ from api.keys import Keys
 from api.services import Services
 from api.settings import ApiSettings
 from feature_store.known_person import KnownPersons
+from feature_store.online_features import OnlineFeatures
 from feature_store.online_store import OnlineStore
 from feature_store.visitor_reader import VisitorReader
 from ingest.attribution import Names
@@ -90,6 +91,7 @@ async def serving(
     services = Services(
         accept=collector.accept,
         read_history=visitors.history,
+        read_features=OnlineFeatures(store, visitors).read,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
         use_rules=recommender.use_rules,
