@@ -18,7 +18,7 @@ from ingest.attribution import Names
 from ingest.bus import Bus
 from ingest.collector import Collector
 from ingest.snippet import snippet_script
-from recommender.experiments.outcomes_process import OutcomesJob, count_outcomes
+from recommender.archive_counting import Archive, ClickCountsJob, OutcomesJob, count_clicks, count_outcomes
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
 from recommender.model_follower import ModelFollower
@@ -32,7 +32,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     keys, _ = load_or_make_keys(settings.data_dir)
     store = OnlineStore(settings.system.store, settings.store)
     names = Names()
-    archive = (settings.archive.url or str(settings.archive_dir), dict(settings.archive.options))
+    archive = Archive(settings.archive.url or str(settings.archive_dir), dict(settings.archive.options))
     collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms, names)
     recommender, catalog = _recommender_and_catalog(settings)
     follower = ModelFollower(bus, recommender, settings.model_dir)
@@ -53,7 +53,8 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         keys=keys,
         snippet=snippet_script(),
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
-        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(*archive, experiment)),
+        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(archive, experiment)),
+        count_clicks=lambda placement, since_ms: count_clicks(ClickCountsJob(archive, placement, since_ms)),
         names=names,
         checks={"bus": bus.alive},
         required=frozenset({"bus"}),

@@ -19,14 +19,16 @@ from api.routes.lists import list_routes
 from api.routes.placements import placements_route
 from api.routes.recommendations import recommendations_routes
 from api.routes.rerank import rerank_route
-from api.routes.rule_preview import rule_preview_route
+from api.routes.rule_preview import rule_preview_routes
 from api.routes.visitors import recent_route
-from api.rule_preview import RulePreview
+from api.rule_forecast import RuleForecast
+from api.rule_preview import Preview, RulePreview
 from api.served_answers import ServedAnswers
 from api.services import Services
 from api.settings import ApiSettings
 from api.suggestions import Suggestions
 from api.visitors import Visitors
+from recommender.merchandising import Ledger
 from recommender.placements import Placements
 from recommender.rotation import Rotation
 
@@ -106,18 +108,28 @@ class Asking:
             concurrency=settings.bulk_concurrency,
             retry_after_s=settings.retry_after_s,
         )
+        shared = (self._visitors, services.preview, services.merchandising.ledger, self._placements)
         recent = Recent(self._visitors, properties, retry_after_s=settings.retry_after_s)
         return [
             rerank_route(Reranking(self._visitors, services.rerank), gate, discarded_bytes_max=discarded),
             *list_routes(services.rank, services.similar, properties, gate),
             recent_route(recent, gate),
             explain_route(self._served, self._visitors, gate),
-            rule_preview_route(
-                RulePreview(self._visitors, services.preview, services.merchandising.ledger, self._placements), gate
-            ),
+            *rule_preview_routes(RulePreview(*shared), self._forecast(*shared), gate),
             placements_route(self._placements, self._decided.version_of_placement, gate),
             bulk_route(bulk, gate, bytes_max=settings.bulk_body_bytes_max, discarded_bytes_max=discarded),
         ]
+
+    def _forecast(self, visitors: Visitors, preview: Preview, ledger: Ledger, placements: Placements) -> RuleForecast:
+        return RuleForecast(
+            visitors,
+            preview,
+            ledger,
+            placements,
+            latest=self._served.latest,
+            count_clicks=self._services.count_clicks,
+            retry_after_s=self._settings.retry_after_s,
+        )
 
 
 def _visitors(services: Services, settings: ApiSettings, admission: Admission) -> Visitors:

@@ -5,12 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from api.errors import NotFoundError, UnavailableError
+from recommender.archive_counting import CountFailedError
 from recommender.experiments import ArmOutcomes, Experiment, ExperimentReport, report
-from recommender.experiments.outcomes_process import OutcomesFailedError
 from recommender.merchandising import Ledger
 
 CountOutcomes = Callable[[Experiment], Awaitable[Mapping[str, ArmOutcomes]]]
-"""Sums by variant, from the archive; raises OutcomesFailedError."""
+"""Sums by variant, from the archive; raises CountFailedError."""
 
 _REPORTS_MAX = 64
 _AGE_S_MAX = 10.0
@@ -62,7 +62,7 @@ class ExperimentReports:
     async def _outcomes(self, experiment: Experiment) -> Mapping[str, ArmOutcomes]:
         try:
             return await self._count(experiment)
-        except OutcomesFailedError as error:
+        except CountFailedError as error:
             raise UnavailableError(
                 "archive_unavailable",
                 wanted="an archive that can be counted",

@@ -14,8 +14,10 @@ from api.merchandising import (
 )
 from api.routes import rule_preview
 from api.routes.merchandising import PATH
+from api.rule_forecast import ForecastQuery
 from api.rule_preview import PreviewAnswer, PreviewQuery
 from recommender.experiments import ExperimentReport
+from recommender.forecasting import Forecast
 
 TYPES: tuple[type, ...] = (
     Audit,
@@ -23,6 +25,8 @@ TYPES: tuple[type, ...] = (
     DocumentView,
     Edit,
     ExperimentReport,
+    Forecast,
+    ForecastQuery,
     ImportAnswer,
     MerchandisingFile,
     PreviewAnswer,
@@ -61,6 +65,14 @@ def merchandising_paths(kinds: Sequence[str], operation: Operation, ref: Callabl
                 PreviewAnswer,
                 _WRITES,
                 body={"application/json": {"schema": ref(PreviewQuery)}},
+            )
+        },
+        rule_preview.FORECAST_PATH: {
+            "post": operation(
+                "What a change of rules would earn (secret key)",
+                Forecast,
+                (*_WRITES, 409),
+                body={"application/json": {"schema": ref(ForecastQuery)}},
             )
         },
         PATH + "/audit": {"get": operation("Who changed what, newest first (secret key)", Audit, _READS)},

@@ -1,7 +1,7 @@
 """A page before and after a change of rules, without anybody seeing the change."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -75,16 +75,7 @@ class RulePreview:
         query = asked.query
         placement = placement_of(query.placement, self._placements)
         check_properties(query.included_properties)
-        rules = {document.id: document.body for document in self._ledger.documents("rule")}
-        changed = {**rules, **{rule.rule_id: rule for rule in asked.rules}}
-        for rule_id in asked.without:
-            if changed.pop(rule_id, None) is None:
-                raise InvalidParameterError(
-                    "unknown_rule",
-                    wanted="`without` of rules that there are",
-                    got=rule_id,
-                    next_step="look at GET /v1/rules for those there are",
-                )
+        rules, changed = changed_rules(self._ledger, asked.rules, asked.without)
         with self._visitors.admission:
             known = await self._visitors.read(query.visitor, Deadline(first_byte_s, query.budget_ms), query.budget_ms)
             now_ms = asked.at_ms if asked.at_ms is not None else time.time_ns() // 1_000_000
@@ -92,13 +83,29 @@ class RulePreview:
             alone = msgspec.structs.replace(query, page_view_id=None)
             request = request_of(alone, placement, worn={}, shown_before=())
             try:
-                before, after = (
-                    self._preview(request, known.history, now_ms, RuleSet(some))
-                    for some in (rules.values(), changed.values())
-                )
+                before, after = (self._preview(request, known.history, now_ms, some) for some in (rules, changed))
             except ExpressionError as error:
                 raise bad_expression(error) from error
         return _answer(before, after)
+
+
+def changed_rules(ledger: Ledger, made: Sequence[Rule], without: Sequence[str]) -> tuple[RuleSet, RuleSet]:
+    """The rules there are, and those there would be.
+
+    Raises:
+        InvalidParameterError: `without` names a rule that there is not.
+    """
+    rules = {document.id: document.body for document in ledger.documents("rule")}
+    changed = {**rules, **{rule.rule_id: rule for rule in made}}
+    for rule_id in without:
+        if changed.pop(rule_id, None) is None:
+            raise InvalidParameterError(
+                "unknown_rule",
+                wanted="`without` of rules that there are",
+                got=rule_id,
+                next_step="look at GET /v1/rules for those there are",
+            )
+    return RuleSet(rules.values()), RuleSet(changed.values())
 
 
 def _answer(before: Ranked, after: Ranked) -> PreviewAnswer:

@@ -47,6 +47,16 @@ class ServedAnswers:
         if len(self._newest) > self._answers_max:
             self._newest.popitem(last=False)
 
+    def latest(self, placement: str, n: int) -> list[ServedAnswer]:
+        """The newest answers of this process at a placement, the newest first, one for each visitor."""
+        found: dict[str, ServedAnswer] = {}
+        for answer in reversed(self._newest.values()):
+            if len(found) >= n:
+                break
+            if answer.placement == placement and answer.item_ids:
+                found.setdefault(answer.visitor_key, answer)
+        return list(found.values())
+
     async def find(self, recommendation_id: str, *, visitor_key: bytes | None, within_s: float) -> ServedAnswer:
         """The answer of that id; with `visitor_key` only if it was theirs.
 

@@ -15,6 +15,7 @@ from api.reranking import Rerank
 from api.routes.events import Accept
 from api.routes.health import Check
 from api.routes.lists import Similar
+from api.rule_forecast import CountClicks
 from api.rule_preview import Preview
 from ingest.attribution import Names
 from ingest.bus.contract import Bus
@@ -46,7 +47,7 @@ class Services:
         snippet: the bytes of `snippet.js`.
         names: of placements and variants; shared with the collector, which reads the tokens of answers.
         use_rules, preview: the recommender's.
-        count_outcomes: what an experiment's visitors did, from the archive.
+        count_outcomes, count_clicks: what an experiment's visitors did, and what was clicked where, from the archive.
         merchandising: the log of what the merchandiser decides, followed beside the requests.
     """
 
@@ -65,6 +66,7 @@ class Services:
     merchandising: MerchandisingLog
     names: Names
     count_outcomes: CountOutcomes
+    count_clicks: CountClicks
     use_rules: Callable[[RuleSet], None]
     preview: Preview
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -36,6 +36,10 @@ class Visitors:
         """What stands for the raw id."""
         return visitor_key(visitor, secret=self._secret)
 
+    async def history(self, key: bytes, *, within_ms: float) -> tuple[History, bool]:
+        """Of a key, not a raw id; empty and False when the store did not give it in time."""
+        return await self._guard.history(key, within_ms=within_ms)
+
     async def read(self, visitor: str, deadline: Deadline, budget_ms: int) -> Known:
         """Their key and history. Call it within `admission`.
 

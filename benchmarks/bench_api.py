@@ -46,7 +46,7 @@ from ingest.bus import open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
-from recommender.experiments.outcomes_process import OutcomesJob, count_outcomes
+from recommender.archive_counting import Archive, ClickCountsJob, OutcomesJob, count_clicks, count_outcomes
 from recommender.kernels import compile_all
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
@@ -86,7 +86,8 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         keys=KEYS,
         snippet=b"",
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
-        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(".", {}, experiment)),
+        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(Archive("."), experiment)),
+        count_clicks=lambda placement, since_ms: count_clicks(ClickCountsJob(Archive("."), placement, since_ms)),
         names=names,
     )
     settings = ApiSettings()

@@ -28,7 +28,7 @@ from ingest.bus import Bus, open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
-from recommender.experiments.outcomes_process import OutcomesJob, count_outcomes
+from recommender.archive_counting import Archive, ClickCountsJob, OutcomesJob, count_clicks, count_outcomes
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
 from recommender.recommender import Recommender
@@ -78,6 +78,7 @@ async def serving(
     bus_server: ValkeyServer, store_server: ValkeyServer, *, settings: ApiSettings
 ) -> AsyncIterator[Server]:
     archive = bus_server.data_dir.parent / "archive"
+    place = Archive(str(archive))
     bus = await open_bus(bus_server.url)
     await bus.ensure(ALL_TOPICS, partitions=2)
     store = OnlineStore(store_server.url)
@@ -104,7 +105,8 @@ async def serving(
         keys=KEYS,
         snippet=b"/* snippet */",
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
-        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(str(archive), {}, experiment)),
+        count_outcomes=lambda experiment: count_outcomes(OutcomesJob(place, experiment)),
+        count_clicks=lambda placement, since_ms: count_clicks(ClickCountsJob(place, placement, since_ms)),
         names=names,
         checks={"bus": bus.alive},
     )

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections import Counter
 
+import pytest
+
 from ingest.archive import run_archive
 from ingest.archive_reader import archived_positions
 from ingest.attribution import Attributor, Names
@@ -131,6 +133,37 @@ async def test_a_report_is_counted_from_the_archive(server: Server) -> None:
     assert report["variants"][1]["comparisons"][0]["difference"] is None
     unknown = await server.client.get("/v1/experiments/none/report", headers=SECRET)
     assert unknown.status_code == 404
+
+
+async def test_a_forecast_rests_on_what_was_shown_and_on_real_visitors_pages(server: Server) -> None:
+    await server.put(*ITEMS)
+    pin = {"rule_id": "pin", "consequence": "pin", "items": ["item-29"]}
+    body = {"placement": "home", "rules": [pin], "pages": 50}
+    early = await server.client.post("/v1/rules/forecast", json=body, headers=SECRET)
+    for number in range(60):
+        visitor = f"browser-{number}"
+        asked = await server.client.get(
+            "/v1/recommendations", params=ASK | {"visitor": visitor, "n": 20}, headers=WRITE
+        )
+        answer = asked.json()
+        shown = {"anonymous_id": visitor, "recommendation_id": answer["recommendation_id"]}
+        items = [{"item_id": item["id"]} for item in answer["items"]]
+        seen = [event(message_id=f"seen-{number:06d}", event="view_item_list", items=items, **shown)]
+        if number % 2:
+            seen.append(event(message_id=f"click-{number:05d}", event="select_item", items=items[:1], **shown))
+        assert (await server.client.post("/v1/events", json=seen, headers=WRITE)).status_code == 202
+    await _archive(server)
+
+    found = (await server.client.post("/v1/rules/forecast", json=body, headers=SECRET)).json()
+
+    assert early.status_code == 409
+    assert "0 showings" in early.json()["got"]
+    assert found["method"] == "click-model"
+    assert (found["pages"], found["changed"], found["shown"]) == (50, 50, 1_200)
+    assert found["clicks_before"] == pytest.approx(500, rel=0.2)
+    assert found["gained_low"] <= found["gained"] <= found["gained_high"]
+    # Whoever clicked, clicked the first; something never clicked in its place earns less.
+    assert found["gained"] < 0
 
 
 async def _archive(server: Server) -> None:
