@@ -43,6 +43,7 @@ from api.privacy import Privacy
 from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.dashboard import dashboard_routes
+from api.routes.docs import docs_routes
 from api.routes.events import events_route
 from api.routes.feast import feast_routes
 from api.routes.health import health_routes
@@ -144,6 +145,7 @@ def _routes(
         "merchandising": has_merchandising,
         **services.checks,
     }
+    assets = _assets()
     return [
         # The hot ones first: the router tries them in order.
         *asking.hot_routes(gate),
@@ -183,7 +185,8 @@ def _routes(
         metrics_route(gate),
         snippet_route(services.snippet, max_age_s=settings.snippet_max_age_s),
         openapi_route(openapi_document(version=metadata.version("afterclick"))),
-        *dashboard_routes(dashboard.data, gate, _assets(), session_max_age_s=settings.session_max_age_s),
+        *docs_routes(assets),
+        *dashboard_routes(dashboard.data, gate, assets, session_max_age_s=settings.session_max_age_s),
     ]
 
 
@@ -270,12 +273,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     """What the router itself refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
     is_method = error.status_code == 405
-    allowed = (error.headers or {}).get("Allow", "")
+    allowed = _methods_of(request) if is_method else ""
     problem = ApiError(
         "method_not_allowed" if is_method else "not_found" if error.status_code == 404 else "refused",
         wanted=f"one of {allowed}" if is_method else "a path of /openapi.json",
         got=request.method if is_method else request.url.path[:128],
         next_step="see /openapi.json for every path and its methods",
-        headers=dict(error.headers or {}),
+        headers={"Allow": allowed} if is_method else dict(error.headers or {}),
     )
     return problem_response(problem, error.status_code)
+
+
+def _methods_of(request: Request) -> str:
+    """Every method of the path: the router speaks of the first of its routes alone."""
+    matches = [route.methods or set() for route in request.app.routes if route.path_regex.match(request.url.path)]
+    return ", ".join(sorted(set().union(*matches)))

@@ -99,7 +99,9 @@ def key_of(request: Request) -> bytes:
     query: bytes = request.scope["query_string"]
     if b"key=" not in query:
         return b""
-    return parse_qs(query).get(b"key", [b""])[0]
+    # As text: over bytes `parse_qs` raises for what is not ASCII.
+    found = parse_qs(query.decode("latin-1"), errors="replace").get("key", [""])[0]
+    return found.encode("utf-8", "replace")
 
 
 def _basic_user(encoded: bytes) -> bytes:

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 from api.answer_json import encode_recommendations
 from api.budget import Admission
 from api.errors import ApiError, BadRequestError, BodyTooLargeError, OverloadedError
-from api.problems import problem_of
+from api.problems import Problem, problem_of
 from api.queries import query_from_body
 from api.question import KNOWN, RecommendationQuery
 from api.suggestions import Recommendations, Suggestions
@@ -21,6 +21,13 @@ _LINES = Counter("afterclick_api_bulk_lines_total", "Lines of bulk requests answ
 _PAUSE_S = 0.02
 _TRIES = 50
 _decoder = msgspec.json.Decoder(RecommendationQuery)
+
+
+class BulkProblem(msgspec.Struct, frozen=True):
+    """In place of an answer: why this line has none."""
+
+    problem: Problem
+
 
 StatusOf = Callable[[ApiError], int]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 import structlog
@@ -16,7 +16,10 @@ from ingest.topics import CATALOG
 SHOWN_PROPERTIES = ("title", "price", "currency", "image", "url")
 """What `return_properties` gives when nobody says which."""
 
-PROPERTIES = tuple(field.name for field in msgspec.structs.fields(Product) if field.name != "item_id")
+Property = Literal["title", "price", "currency", "category", "brand", "image", "url", "availability", "margin"]
+"""Every fact of a product but its id; the test of the description holds it against `Product`."""
+
+PROPERTIES: tuple[str, ...] = get_args(Property)
 
 _PRODUCTS = Gauge("afterclick_api_catalog_products", "Products in the table", multiprocess_mode="max")
 _UNREADABLE = Counter("afterclick_api_catalog_entries_unreadable_total", "Entries of `catalog` that are no product")

@@ -60,9 +60,9 @@ class Audit(msgspec.Struct, frozen=True):
 class MerchandisingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything the merchandiser decided, as a file for git: documents by id, by kind."""
 
-    rules: dict[str, msgspec.Raw] = {}
-    placements: dict[str, msgspec.Raw] = {}
-    experiments: dict[str, msgspec.Raw] = {}
+    rules: dict[DocumentId, msgspec.Raw] = {}
+    placements: dict[DocumentId, msgspec.Raw] = {}
+    experiments: dict[DocumentId, msgspec.Raw] = {}
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """The API in OpenAPI 3.1, generated from the types that decode and encode it, so that it cannot drift."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,7 +25,7 @@ from recommender.merchandising.kinds import KINDS
 class EventBatch(msgspec.Struct):
     """Several events in one request."""
 
-    events: list[SentEvent]
+    events: Annotated[list[SentEvent], msgspec.Meta(min_length=1)]
     sent_at: int | str | None = None
 
 
@@ -72,9 +72,11 @@ def _paths(schemas: dict[str, Any]) -> dict[str, Any]:
     item = path_parameter("item_id")
     products = {
         "application/x-ndjson": {"schema": ref(Product)},
-        "application/json": {"schema": {"anyOf": [ref(Product), {"type": "array", "items": ref(Product)}]}},
+        "application/json": {
+            "schema": {"anyOf": [ref(Product), {"type": "array", "items": ref(Product), "minItems": 1}]}
+        },
     }
-    events = {"anyOf": [ref(SentEvent), ref(EventBatch), {"type": "array", "items": ref(SentEvent)}]}
+    events = {"anyOf": [ref(SentEvent), ref(EventBatch), {"type": "array", "items": ref(SentEvent), "minItems": 1}]}
     paths = {
         **asking_paths(schemas),
         "/v1/events": {

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from api.bulk import BulkProblem
 from api.feast_shapes import FeaturesQuery, OnlineFeaturesAnswer, PushQuery
 from api.openapi_operations import operation, parameters_of, ref
 from api.privacy import Export, Receipt
@@ -37,6 +38,7 @@ TYPES: tuple[type, ...] = (
     FeaturesQuery,
     OnlineFeaturesAnswer,
     PushQuery,
+    BulkProblem,
 )
 QUERIES = frozenset({"ListQuery", "RecentQuery", "ExplainQuery"})
 """Query structs that are taken apart into parameters and referred to nowhere."""
@@ -85,7 +87,7 @@ def asking_paths(schemas: dict[str, Any]) -> dict[str, Any]:
         bulk.PATH: {
             "post": operation(
                 "Many questions, one a line; an answer or a problem a line, in order, streamed (secret key)",
-                Recommendations,
+                (Recommendations, BulkProblem),
                 (*_WRITES, 403),
                 body=lines,
                 media_type="application/x-ndjson",

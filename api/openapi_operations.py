@@ -24,7 +24,7 @@ _KEYED: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}, {"query": 
 
 def operation(
     summary: str,
-    answer: type | None,
+    answer: type | tuple[type, ...] | None,
     problems: Sequence[int],
     *,
     status: int = 200,
@@ -35,7 +35,11 @@ def operation(
     more: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """One operation. `more`: answers of other statuses, said in words."""
-    schema = ref(answer) if answer else {} if media_type == "application/json" else {"type": "string"}
+    schema: dict[str, Any]
+    if isinstance(answer, tuple):
+        schema = {"anyOf": [ref(kind) for kind in answer]}
+    else:
+        schema = ref(answer) if answer else {} if media_type == "application/json" else {"type": "string"}
     responses: dict[str, Any] = {str(status): {"description": "Yes", "content": {media_type: {"schema": schema}}}}
     for problem in problems:
         content = {"application/problem+json": {"schema": ref(Problem)}}

@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.requests import Request
 
-from api.errors import BadRequestError
+from api.errors import BadRequestError, InvalidParameterError
 from api.problems import explain_invalid
 
 Query = TypeVar("Query", bound=msgspec.Struct)
@@ -35,6 +36,23 @@ def query_from_string(
         return msgspec.convert(document, kind, strict=False)
     except msgspec.ValidationError as error:
         raise explain_invalid(error, document, known=known, next_step=_NEXT_STEP) from error
+
+
+def path_value(request: Request, name: str, *, characters_max: int) -> str:
+    """A part of the path.
+
+    Raises:
+        InvalidParameterError: longer than it may be.
+    """
+    value: str = request.path_params[name]
+    if len(value) > characters_max:
+        raise InvalidParameterError(
+            "invalid_parameter",
+            wanted=f"`{name}`, 1 to {characters_max} characters",
+            got=f"{len(value)} characters",
+            next_step="send the id as it is in events and catalogue",
+        )
+    return value
 
 
 def query_from_body(body: bytes, decoder: msgspec.json.Decoder[Query], *, known: Mapping[str, str]) -> Query:

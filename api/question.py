@@ -1,15 +1,14 @@
 """What `/v1/recommendations` may be asked, and the recommender's request that it becomes."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 
-from api.catalog_table import PROPERTIES
+from api.catalog_table import PROPERTIES, Property
 from api.errors import InvalidParameterError
 from recommender.errors import ExpressionError
 from recommender.filters import EXPRESSION_CHARACTERS_MAX
-from recommender.placements import Expression, Placement, PlacementName, Placements
+from recommender.placements import BoosterText, FilterText, Placement, PlacementName, Placements
 from recommender.requests import (
     BUDGET_MS_DEFAULT,
     BUDGET_MS_MAX,
@@ -22,6 +21,7 @@ from recommender.requests import (
 
 ROTATION_S_DEFAULT = 7_200.0
 
+Properties = Annotated[tuple[Property, ...], msgspec.Meta(max_length=len(PROPERTIES))]
 Unit = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -49,14 +49,14 @@ class RecommendationQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     category: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
     page_view_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     segments: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=20)] = ()
-    filter: Expression | None = None
-    booster: Expression | None = None
+    filter: FilterText | None = None
+    booster: BoosterText | None = None
     diversity: Unit | None = None
     min_relevance: MinRelevance = "low"
     rotation_rate: Unit = 0.0
     rotation_time: Annotated[float, msgspec.Meta(gt=0, le=604_800)] = ROTATION_S_DEFAULT
     return_properties: bool = False
-    included_properties: Annotated[tuple[str, ...], msgspec.Meta(max_length=len(PROPERTIES))] = ()
+    included_properties: Properties = ()
 
 
 KNOWN = {
@@ -79,7 +79,7 @@ KNOWN = {
     "rotation_rate": "a number of 0 to 1",
     "rotation_time": "seconds, above 0 and at most 604800",
     "return_properties": "true or false",
-    "included_properties": "names of product properties (in a query: separated by commas)",
+    "included_properties": f"names of {', '.join(PROPERTIES)} (in a query: separated by commas)",
 }
 """What each parameter wants, in words; the only ones there are."""
 
@@ -123,18 +123,6 @@ def placement_of(name: str, placements: Placements) -> Placement:
             next_step="ask for one of these, or add yours to placements in the section [api] of the settings",
         )
     return placement
-
-
-def check_properties(names: Sequence[str]) -> None:
-    """Raises InvalidParameterError: a property that no product has."""
-    for name in names:
-        if name not in PROPERTIES:
-            raise InvalidParameterError(
-                "unknown_property",
-                wanted=f"included_properties of {', '.join(PROPERTIES)}",
-                got=name[:64],
-                next_step="leave it out, or name one of these",
-            )
 
 
 def bad_expression(error: ExpressionError) -> InvalidParameterError:

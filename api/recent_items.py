@@ -8,8 +8,8 @@ import msgspec
 from api.budget import Deadline
 from api.catalog_table import PROPERTIES, SHOWN_PROPERTIES
 from api.errors import UnavailableError
-from api.question import check_properties
-from api.suggestions import Properties
+from api.question import Properties
+from api.suggestions import Properties as ReadProperties
 from api.visitors import Visitors
 from feature_store.kinds import KIND_OF_EVENT
 from recommender.requests import BUDGET_MS_DEFAULT
@@ -18,7 +18,7 @@ N_MAX = 100
 KNOWN = {
     "n": f"a whole number of 1 to {N_MAX}",
     "return_properties": "true or false",
-    "included_properties": "names of product properties, separated by commas",
+    "included_properties": f"names of {', '.join(PROPERTIES)}, separated by commas",
 }
 LISTS = frozenset({"included_properties"})
 _EVENT_OF_KIND = {int(kind): event for event, kind in KIND_OF_EVENT.items()}
@@ -29,7 +29,7 @@ class RecentQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     n: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = 20
     return_properties: bool = False
-    included_properties: Annotated[tuple[str, ...], msgspec.Meta(max_length=len(PROPERTIES))] = ()
+    included_properties: Properties = ()
 
 
 class RecentItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +50,7 @@ class RecentItems(msgspec.Struct, frozen=True):
 class Recent:
     """Reads it from the online store."""
 
-    def __init__(self, visitors: Visitors, properties: Properties, *, retry_after_s: int) -> None:
+    def __init__(self, visitors: Visitors, properties: ReadProperties, *, retry_after_s: int) -> None:
         self._visitors = visitors
         self._properties = properties
         self._retry_after_s = retry_after_s
@@ -59,10 +59,8 @@ class Recent:
         """The visitor's latest items.
 
         Raises:
-            InvalidParameterError: an unknown property.
             UnavailableError: the store did not answer.
         """
-        check_properties(query.included_properties)
         deadline = Deadline(first_byte_s, BUDGET_MS_DEFAULT)
         with self._visitors.admission:
             known = await self._visitors.read(visitor, deadline, BUDGET_MS_DEFAULT)

@@ -11,7 +11,7 @@ from api.question import bad_expression
 from api.visitors import Visitors
 from recommender.errors import ExpressionError
 from recommender.history import History
-from recommender.placements import Expression, PlacementName
+from recommender.placements import BoosterText, FilterText, PlacementName
 from recommender.requests import BUDGET_MS_DEFAULT, BUDGET_MS_MAX, ItemId, RecommendRequest
 from recommender.reranking import CANDIDATES_MAX, Order, Reranked
 
@@ -36,8 +36,8 @@ class RerankQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: Annotated[tuple[ItemId, ...], msgspec.Meta(min_length=1, max_length=CANDIDATES_MAX)]
     placement: PlacementName = "search"
     item: ItemId | None = None
-    filter: Expression | None = None
-    booster: Expression | None = None
+    filter: FilterText | None = None
+    booster: BoosterText | None = None
     budget_ms: Annotated[int, msgspec.Meta(ge=1, le=BUDGET_MS_MAX)] = BUDGET_MS_DEFAULT
 
 

@@ -1,7 +1,8 @@
 """Take Segment's requests in: every message becomes an event for the collector, and gets its verdict back in order."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,7 +16,7 @@ _NOT_KEPT = "not_kept"
 
 
 class SegmentMessage(msgspec.Struct, frozen=True):
-    """One message as Segment's libraries send it; fields we do not know pass."""
+    """For the API's description alone: one message as Segment's libraries send it; fields we do not know pass."""
 
     type: Literal["track", "page", "screen", "identify", "alias", "group"] | None = None
     event: str | None = None
@@ -23,17 +24,17 @@ class SegmentMessage(msgspec.Struct, frozen=True):
     anonymousId: str | None = None  # noqa: N815
     userId: str | None = None  # noqa: N815
     previousId: str | None = None  # noqa: N815
-    timestamp: str | None = None
-    sentAt: str | None = None  # noqa: N815
+    timestamp: datetime | None = None
+    sentAt: datetime | None = None  # noqa: N815
     properties: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
 
 
 class SegmentBatch(msgspec.Struct, frozen=True):
-    """Several messages; each says its `type`."""
+    """For the API's description alone: several messages; each says its `type`."""
 
-    batch: list[SegmentMessage]
-    sentAt: str | None = None  # noqa: N815
+    batch: Annotated[list[SegmentMessage], msgspec.Meta(min_length=1)]
+    sentAt: datetime | None = None  # noqa: N815
 
 
 class SegmentDoor:

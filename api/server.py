@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Literal
 
 import structlog
 import uvicorn
@@ -30,15 +31,25 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def serve(app: Starlette, settings: ApiSettings, *, stop: asyncio.Event, listener: socket.socket) -> None:
+async def serve(
+    app: Starlette,
+    settings: ApiSettings,
+    *,
+    stop: asyncio.Event,
+    listener: socket.socket,
+    lifespan: Literal["auto", "off"] = "auto",
+) -> None:
     """Answer requests on `listener` until `stop`; then say 503 to readiness probes for `drain_notice_ms`, take no new
     connections, and wait at most `drain_s_max` for requests under way. Run it on uvloop.
+
+    `lifespan`: "off" for an application that another has started.
     """
     server = _Server(
         uvicorn.Config(
             app,
             http=_protocol(settings),
             ws="none",
+            lifespan=lifespan,
             log_config=None,
             # The query string may carry the write key and a visitor's id; nothing writes it down.
             access_log=False,

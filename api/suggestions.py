@@ -12,7 +12,7 @@ from api.budget import Deadline
 from api.catalog_table import SHOWN_PROPERTIES
 from api.decided import Decided
 from api.metrics import ANSWERS
-from api.question import RecommendationQuery, bad_expression, check_properties, placement_of, request_of
+from api.question import RecommendationQuery, bad_expression, placement_of, request_of
 from api.visitors import Known, Visitors
 from recommender.errors import ExpressionError
 from recommender.experiments.running import Assignment
@@ -90,11 +90,10 @@ class Suggestions:
         """Suggestions for `query`, due `budget_ms` after `first_byte_s`, without `shown_before`.
 
         Raises:
-            InvalidParameterError: an unknown placement or property, a filter or booster that cannot be read.
+            InvalidParameterError: an unknown placement, a filter or booster that cannot be read.
             OverloadedError: too many requests, or the budget went by in the queue.
         """
         placement = placement_of(query.placement, self._placements)
-        check_properties(query.included_properties)
         deadline = Deadline(first_byte_s, query.budget_ms)
         with self._visitors.admission:
             known = await self._visitors.read(query.visitor, deadline, query.budget_ms)

@@ -9,8 +9,20 @@ from recommender.errors import ExpressionError
 from recommender.filters import EXPRESSION_CHARACTERS_MAX, Booster, Filter
 from recommender.requests import N_DEFAULT, N_MAX, Logic
 
-Expression = Annotated[str, msgspec.Meta(min_length=1, max_length=EXPRESSION_CHARACTERS_MAX)]
-PlacementName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+FilterText = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=EXPRESSION_CHARACTERS_MAX, extra_json_schema={"format": "afterclick-filter"}),
+]
+BoosterText = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=EXPRESSION_CHARACTERS_MAX, extra_json_schema={"format": "afterclick-booster"}
+    ),
+]
+PlacementName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, extra_json_schema={"format": "afterclick-placement"})
+]
+"""The formats are annotations in the API's description: no pattern says what is an expression, or a name of a place."""
 
 
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,8 +44,8 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     logic: Logic = Logic.PERSONAL
     fallbacks: Annotated[tuple[Logic, ...], msgspec.Meta(max_length=6)] = ()
     n: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = N_DEFAULT
-    filter: Expression | None = None
-    booster: Expression | None = None
+    filter: FilterText | None = None
+    booster: BoosterText | None = None
     diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     title: Annotated[str, msgspec.Meta(max_length=256)] = ""
 

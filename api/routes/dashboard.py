@@ -43,7 +43,8 @@ def dashboard_routes(
 
     async def login(request: Request) -> Response:
         body = await read_body(request, bytes_max=_FORM_BYTES_MAX, discarded_bytes_max=_FORM_BYTES_MAX)
-        key = parse_qs(body).get(b"key", [b""])[0].strip()
+        form = parse_qs(body.decode("latin-1"), errors="replace")
+        key = form.get("key", [""])[0].strip().encode("utf-8", "replace")
         if gate.role_of(key) != "secret":
             return _html(assets["login.html"].replace(_MESSAGE, _REFUSED), 401)
         return _let_in(request, RedirectResponse(PATH, status_code=303, headers=_HEADERS))

@@ -11,9 +11,11 @@ from starlette.routing import Route
 
 from api.answer_json import encode_items
 from api.auth import Gate, guarded
-from api.queries import query_from_string
-from api.question import check_properties
-from api.suggestions import Properties, described
+from api.catalog_table import PROPERTIES
+from api.queries import path_value, query_from_string
+from api.question import Properties
+from api.suggestions import Properties as ReadProperties
+from api.suggestions import described
 from recommender.history import EMPTY_HISTORY
 from recommender.requests import BUDGET_MS_DEFAULT, N_MAX, Logic, Rank, RecommendRequest, Suggestion
 
@@ -23,8 +25,9 @@ Similar = Callable[[str, int], Sequence[Suggestion]]
 KNOWN = {
     "n": f"a whole number of 1 to {N_MAX}",
     "return_properties": "true or false",
-    "included_properties": "names of product properties, separated by commas",
+    "included_properties": f"names of {', '.join(PROPERTIES)}, separated by commas",
 }
+ITEM_CHARACTERS_MAX = 64
 LISTS = frozenset({"included_properties"})
 
 # The same for everybody, so a shop's cache may hold it; as long as a trend takes to change.
@@ -37,7 +40,7 @@ class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     n: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = 20
     return_properties: bool = False
-    included_properties: tuple[str, ...] = ()
+    included_properties: Properties = ()
 
 
 class ItemList(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class ItemList(msgspec.Struct, frozen=True):
     items: tuple[Suggestion, ...]
 
 
-def list_routes(rank: Rank, similar: Similar, properties: Properties, gate: Gate) -> list[Route]:
+def list_routes(rank: Rank, similar: Similar, properties: ReadProperties, gate: Gate) -> list[Route]:
     """Build the routes around `rank` (asked without a history: what trends) and `similar`."""
 
     async def trending(request: Request) -> Response:
@@ -57,11 +60,11 @@ def list_routes(rank: Rank, similar: Similar, properties: Properties, gate: Gate
 
     async def similar_items(request: Request) -> Response:
         query = _query_of(request)
-        return _answer(similar(request.path_params["item_id"], query.n), query)
+        return _answer(similar(_item_of(request), query.n), query)
 
     async def bought_together(request: Request) -> Response:
         query = _query_of(request)
-        item_id = request.path_params["item_id"]
+        item_id = _item_of(request)
         asked = RecommendRequest(
             visitor=_NOBODY, n=query.n, item=item_id, logic=Logic.COMPLEMENTARY, min_relevance="medium"
         )
@@ -79,7 +82,9 @@ def list_routes(rank: Rank, similar: Similar, properties: Properties, gate: Gate
     ]
 
 
+def _item_of(request: Request) -> str:
+    return path_value(request, "item_id", characters_max=ITEM_CHARACTERS_MAX)
+
+
 def _query_of(request: Request) -> ListQuery:
-    query = query_from_string(request.scope["query_string"], ListQuery, known=KNOWN, lists=LISTS)
-    check_properties(query.included_properties)
-    return query
+    return query_from_string(request.scope["query_string"], ListQuery, known=KNOWN, lists=LISTS)

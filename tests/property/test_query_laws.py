@@ -76,8 +76,12 @@ def test_a_question_asked_in_a_query_or_in_a_body_is_the_same(query: Recommendat
 
 @pytest.mark.parametrize("name", sorted(LISTS))
 def test_a_list_may_be_repeated_or_separated(name: str) -> None:
-    repeated = query_from_string(f"visitor=v&{name}=a&{name}=b".encode(), RecommendationQuery, known=KNOWN, lists=LISTS)
-    separated = query_from_string(f"visitor=v&{name}=a,b".encode(), RecommendationQuery, known=KNOWN, lists=LISTS)
+    repeated = query_from_string(
+        f"visitor=v&{name}=title&{name}=price".encode(), RecommendationQuery, known=KNOWN, lists=LISTS
+    )
+    separated = query_from_string(
+        f"visitor=v&{name}=title,price".encode(), RecommendationQuery, known=KNOWN, lists=LISTS
+    )
 
     assert repeated == separated
 

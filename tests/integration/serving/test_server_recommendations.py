@@ -81,7 +81,7 @@ async def test_a_post_asks_the_same(server: Server) -> None:
         ({"visitor": ""}, "1 to 128", '""'),
         ({"placement": "attic"}, "home, product-page", "attic"),
         ({"placment": "home"}, "placement", "`placment`"),
-        ({"included_properties": "colour"}, "title", "colour"),
+        ({"included_properties": "colour"}, "title", '"colour"'),
         ({"explain": "perhaps"}, "true or false", '"perhaps"'),
     ],
 )

@@ -5,9 +5,11 @@ from typing import Any
 
 import msgspec
 
+from api.catalog_table import PROPERTIES
 from api.openapi import openapi_document
 from api.openapi_asking import QUERIES
 from api.question import RecommendationQuery
+from ingest.catalog import Product
 
 DOCUMENT = openapi_document(version="1.2.3")
 
@@ -66,3 +68,7 @@ def test_every_operation_says_what_it_answers_and_who_may_ask() -> None:
         assert operation["summary"], (path, method)
         assert any(code.startswith("2") for code in operation["responses"]), (path, method)
         assert ("401" in operation["responses"]) == bool(operation["security"]), (path, method)
+
+
+def test_every_fact_of_a_product_can_be_asked_for() -> None:
+    assert ("item_id", *PROPERTIES) == tuple(field.name for field in msgspec.structs.fields(Product))
