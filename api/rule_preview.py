@@ -8,7 +8,7 @@ import msgspec
 
 from api.budget import Deadline
 from api.errors import InvalidParameterError
-from api.question import RecommendationQuery, bad_expression, check_properties, placement_of, request_of
+from api.question import RecommendationQuery, bad_expression, placement_of, request_of
 from api.visitors import Visitors
 from recommender.errors import ExpressionError
 from recommender.history import History
@@ -74,7 +74,6 @@ class RulePreview:
         """
         query = asked.query
         placement = placement_of(query.placement, self._placements)
-        check_properties(query.included_properties)
         rules, changed = changed_rules(self._ledger, asked.rules, asked.without)
         with self._visitors.admission:
             known = await self._visitors.read(query.visitor, Deadline(first_byte_s, query.budget_ms), query.budget_ms)
