@@ -10,7 +10,7 @@ from afterclick.valkey_server import ValkeyServer
 from api.settings import ApiSettings
 from tests.integration.serving.serving_tools import SECRET, WRITE, Server, serving
 
-ITEMS = [{"item_id": f"item-{number}", "price": float(number)} for number in range(30)]
+ITEMS = [{"item_id": f"item-{number}", "price": number + 1.0} for number in range(30)]
 ASK: dict[str, Any] = {"visitor": "browser-1", "budget_ms": 1_000, "n": 8}
 
 

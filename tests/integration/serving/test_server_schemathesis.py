@@ -21,7 +21,7 @@ _SECONDS_MAX = 600
 @pytest.fixture
 async def address(server: Server) -> AsyncIterator[str]:
     """The same application on a real socket."""
-    await server.put(*[{"item_id": f"item-{number}", "price": number} for number in range(20)])
+    await server.put(*[{"item_id": f"item-{number}", "price": number + 1} for number in range(20)])
     stop, listener = asyncio.Event(), listening_socket("127.0.0.1", 0)
     # The fixture's server has started the application already: its second start is of no lifespan.
     serving = asyncio.create_task(serve(server.app, ApiSettings(), stop=stop, listener=listener, lifespan="off"))
