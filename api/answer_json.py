@@ -15,6 +15,7 @@ SCORE_DIGITS = 4
 
 def encode_recommendations(recommendations: Recommendations) -> bytes:
     """The answer of `/v1/recommendations`."""
+    told = {} if recommendations.rules is None else {"rules": recommendations.rules}
     return orjson.dumps(
         {
             "recommendation_id": recommendations.recommendation_id,
@@ -25,6 +26,7 @@ def encode_recommendations(recommendations: Recommendations) -> bytes:
             "model_version": recommendations.model_version,
             "experiment": msgspec.to_builtins(recommendations.experiment),
             "took_ms": recommendations.took_ms,
+            **told,
         }
     )
 

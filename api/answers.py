@@ -25,7 +25,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One entry of `answers`; no raw visitor id is in it.
 
     `item_ids`, `scores`: as they were served, best first. `item_id`: the page's own. `variant`: `experiment/variant`.
-    `shown_before`: by the answers that this one goes on from.
+    `shown_before`: by the answers that this one goes on from. `rules`: what of the policy took part.
     """
 
     recommendation_id: str
@@ -40,6 +40,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     item_id: str | None = None
     variant: str | None = None
     took_ms: float = 0.0
+    rules: tuple[str, ...] = ()
     shown_before: tuple[str, ...] = ()
 
 

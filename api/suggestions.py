@@ -41,7 +41,8 @@ class Experiment(msgspec.Struct, frozen=True):
 class Recommendations(msgspec.Struct, frozen=True):
     """What `/v1/recommendations` answers.
 
-    `degraded`: null, or why a cheaper rung answered. `took_ms`: since the request's first byte.
+    `degraded`: null, or why a cheaper rung answered. `took_ms`: since the request's first byte. `rules`: what of the
+    policy took part, the shop's rules by their ids; only where `explain` asks.
     """
 
     recommendation_id: str
@@ -52,6 +53,7 @@ class Recommendations(msgspec.Struct, frozen=True):
     model_version: str | None
     experiment: Experiment | None
     took_ms: float
+    rules: tuple[str, ...] | None = None
 
 
 class Suggestions:
@@ -170,6 +172,7 @@ class Suggestions:
             item_id=query.item,
             variant=assignment.label if assignment is not None else None,
             took_ms=took_ms,
+            rules=ranked.rules,
             shown_before=shown_before,
         )
         self._log(served)
@@ -183,6 +186,7 @@ class Suggestions:
             ranked.model_version,
             Experiment(assignment.experiment_id, assignment.variant_name) if assignment is not None else None,
             took_ms,
+            ranked.rules if query.explain else None,
         )
 
 

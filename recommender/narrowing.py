@@ -41,7 +41,7 @@ class Narrowing:
         filters = [self._read("filter", text) for text in request.filters]
         boosters = [self._read("booster", text) for text in request.boosters]
         if model is not None and any(expression.features for expression in (*filters, *boosters)):
-            self._refresh(model, now_ms)
+            self.refresh_features(model, now_ms)
         return Narrowed(
             self.columns,
             [found for found in filters if isinstance(found, Filter)],
@@ -57,7 +57,8 @@ class Narrowing:
             error.parameter = parameter
             raise
 
-    def _refresh(self, model: LiveModel, now_ms: int) -> None:
+    def refresh_features(self, model: LiveModel, now_ms: int) -> None:
+        """Take over what is popular and what rises, if it is due."""
         if model is self._features_of and now_ms - self._features_ms < self._refresh_ms:
             return
         self._features_of, self._features_ms = model, now_ms

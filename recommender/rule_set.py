@@ -8,6 +8,7 @@ from typing import NamedTuple
 from prometheus_client import Counter
 
 from recommender.facts import Facts, levels
+from recommender.filters import Filter
 from recommender.rule_effects import NO_EFFECTS, Effects
 from recommender.rules import Rule
 
@@ -41,11 +42,14 @@ class RuleSet:
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.priority, rule.rule_id)))
+        filters = [Filter(rule.expression) if rule.expression is not None else None for rule in self.rules]
+        self._asks_current = [found is not None and found.asks_current for found in filters]
+        self.asks_features = any(found is not None and found.features for found in filters)
         self.asks_segments = any(rule.when.segments for rule in self.rules)
         self._times_ms = sorted({time for rule in self.rules for time in rule.changes_ms()})
         self._era = -1
         self._by_placement: dict[str, _Index] = {}
-        self._effects: OrderedDict[tuple[int, ...], Effects] = OrderedDict()
+        self._effects: OrderedDict[tuple[tuple[int, ...], str | None], Effects] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -57,14 +61,16 @@ class RuleSet:
         numbers = self.speaking(situation, now_ms)
         if not numbers:
             return NO_EFFECTS
-        effects = self._effects.get(numbers)
+        current = situation.item if any(self._asks_current[number] for number in numbers) else None
+        key = (numbers, current)
+        effects = self._effects.get(key)
         if effects is None:
-            effects = self._effects[numbers] = Effects([self.rules[number] for number in numbers])
+            effects = self._effects[key] = Effects([self.rules[number] for number in numbers], current)
             if len(self._effects) > _EFFECTS_KEPT:
                 self._effects.popitem(last=False)
                 _evicted.inc()
         else:
-            self._effects.move_to_end(numbers)
+            self._effects.move_to_end(key)
         return effects
 
     def speaking(self, situation: Situation, now_ms: int) -> tuple[int, ...]:

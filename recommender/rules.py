@@ -5,6 +5,8 @@ from typing import Annotated
 
 import msgspec
 
+from recommender.errors import ExpressionError
+from recommender.filters import EXPRESSION_CHARACTERS_MAX, Filter
 from recommender.requests import N_MAX, ItemId
 
 RuleId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -58,13 +60,15 @@ class Period(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One rule: `consequence` for the items that `items`, `categories` and `brands` all name, while `when` holds.
+    """One rule: `consequence` for the items that `items`, `categories`, `brands` and `expression` all mean.
 
-    An item is meant when every list that is not empty names it. `filter` lets nothing but the meant items through.
+    An item is meant when every list that is not empty names it, and the expression holds for it. `filter` lets nothing
+    but the meant items through.
 
     Attributes:
         rule_id: also what `explain` and the counters call it.
         categories: of the item; `"Home"` means all below it too.
+        expression: a condition on the item, as `price < 50 and category == current.category`; see docs/filters.md.
         factor: of the score; boost > 1 (2 when None), bury below 1 (0.1 when None).
         slot: of the first pinned item, the next ones follow; 1 is the first.
         priority: the higher one wins where two rules disagree.
@@ -73,7 +77,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
         title: for people.
 
     Raises:
-        ValueError: it means no item, or has a factor or slot that its consequence cannot use.
+        ValueError: it means no item, has a factor or slot that its consequence cannot use, or an expression that
+            cannot be read.
     """
 
     rule_id: RuleId
@@ -81,6 +86,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     items: Annotated[tuple[ItemId, ...], msgspec.Meta(max_length=1000)] = ()
     categories: _Names = ()
     brands: _Names = ()
+    expression: Annotated[str, msgspec.Meta(min_length=1, max_length=EXPRESSION_CHARACTERS_MAX)] | None = None
     when: Condition = Condition()
     factor: Annotated[float, msgspec.Meta(ge=0, le=1000)] | None = None
     slot: Annotated[int, msgspec.Meta(ge=1, le=N_MAX)] = 1
@@ -91,10 +97,17 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     title: Annotated[str, msgspec.Meta(max_length=256)] = ""
 
     def __post_init__(self) -> None:
-        if not (self.items or self.categories or self.brands):
-            raise ValueError("wanted items, categories or brands that the rule is about; got none; name some")
-        if self.consequence is Consequence.PIN and (not self.items or self.categories or self.brands):
-            raise ValueError("wanted a pin of items alone; got categories or brands, or no items; boost those instead")
+        if not (self.items or self.categories or self.brands or self.expression):
+            raise ValueError("wanted items, categories, brands or an expression that the rule is about; got none")
+        if self.consequence is Consequence.PIN and (
+            not self.items or self.categories or self.brands or self.expression
+        ):
+            raise ValueError("wanted a pin of items alone; got something else; boost those instead")
+        if self.expression is not None:
+            try:
+                Filter(self.expression)
+            except ExpressionError as error:
+                raise ValueError(f"expression, {error}") from error
         if self.consequence is not Consequence.PIN and self.slot != 1:
             raise ValueError(f"wanted a slot for pins alone; got slot {self.slot} for {self.consequence}")
         low, high = _FACTORS.get(self.consequence, (None, None))

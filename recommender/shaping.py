@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recommender.facts import Facts
+from recommender.filters import Columns
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import Blocked, Scored
 from recommender.narrowing import Narrowed
@@ -18,7 +18,7 @@ class Shaping(NamedTuple):
 
     narrowed: Narrowed | None
     effects: Effects
-    facts: Facts
+    columns: Columns
     now_ms: int
 
     def depth(self, n: int) -> int:
@@ -30,7 +30,7 @@ class Shaping(NamedTuple):
         """Block what does not pass. `blocked`: shape (len(items),), changed."""
         if self.narrowed is not None:
             self.narrowed.block(blocked, items)
-        hidden = self.effects.blocked(items, self.facts, self.now_ms)
+        hidden = self.effects.blocked(items, self.columns, self.now_ms)
         if hidden is not None:
             np.logical_or(blocked, hidden, out=blocked)
 
@@ -38,13 +38,13 @@ class Shaping(NamedTuple):
         """The same for one item, known to a model or not."""
         if self.narrowed is not None and not self.narrowed.passes(item_id):
             return False
-        return not self.effects.blocking or self.effects.blocking_rule(item_id, self.facts) is None
+        return not self.effects.blocking or self.effects.blocking_rule(item_id, self.columns) is None
 
     def weighed(self, scored: Scored, items: ItemTable) -> Scored:
         """The list with every score multiplied by its item's weights, best first again."""
         if self.narrowed is not None:
             scored = self.narrowed.weighed(scored, items)
-        weights = self.effects.weights(items, self.facts, self.now_ms)
+        weights = self.effects.weights(items, self.columns, self.now_ms)
         if weights is None or not len(scored.rows):
             return scored
         scores = scored.scores * weights[scored.rows]
@@ -54,6 +54,6 @@ class Shaping(NamedTuple):
     def weight(self, item_id: str) -> float:
         """What one item's score is multiplied by."""
         weight = 1.0 if self.narrowed is None else self.narrowed.weight(item_id)
-        for rule in self.effects.weighing_rules(item_id, self.facts):
+        for rule in self.effects.weighing_rules(item_id, self.columns):
             weight *= rule.weight
         return weight

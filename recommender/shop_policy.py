@@ -91,11 +91,13 @@ class ShopPolicy:
         if len(self.rules) or request.logic is Logic.TRENDING:
             category = page_category(request.item, request.category, self._catalogue.facts)
         if len(self.rules):
+            if self.rules.asks_features and model is not None:
+                self._narrowing.refresh_features(model, now_ms)
             effects = self.rules.effects(self._situation(request, history, left_out, category, now_ms), now_ms)
         narrowed = self._narrowing.of(request, model, now_ms)
         shaping = None
         if narrowed is not None or effects:
-            shaping = Shaping(narrowed, effects, self._catalogue.facts, now_ms)
+            shaping = Shaping(narrowed, effects, self._catalogue.columns, now_ms)
         return InForce(left_out, effects, shaping, category, request.diversity or 0.0)
 
     def filling(self, request: RecommendRequest, in_force: InForce, *, let_in: str | None = None) -> Filling:
@@ -115,7 +117,7 @@ class ShopPolicy:
         if in_force.shaping is not None:
             if in_force.shaping.narrowed is not None and not in_force.shaping.narrowed.passes(item_id):
                 found.append(FILTER)
-            found += in_force.effects.blocking_rules(item_id, self._catalogue.facts)
+            found += in_force.effects.blocking_rules(item_id, self._catalogue.columns)
         return found
 
     def place(self, request: RecommendRequest, in_force: InForce, filling: Filling) -> dict[int, Pin]:
@@ -174,7 +176,7 @@ class ShopPolicy:
         """Put the pinned items into their slots; by slot (from 0), those that stand there."""
         allowed = [
             pin
-            for pin in in_force.effects.pins(self._catalogue.facts)
+            for pin in in_force.effects.pins(self._catalogue.columns)
             if pin.slot <= n
             and self._catalogue.availability.available(pin.item_id)
             and in_force.left_out.rule(pin.item_id) is None
@@ -240,7 +242,7 @@ class ShopPolicy:
         for slot, item_id in enumerate(filling.item_ids):
             reasons = [
                 Reason("boosted" if rule.weight > 1 else "buried", rule=rule.rule_id)
-                for rule in in_force.effects.weighing_rules(item_id, self._catalogue.facts)
+                for rule in in_force.effects.weighing_rules(item_id, self._catalogue.columns)
             ]
             if slot in pins:
                 reasons.append(Reason("pinned", rule=pins[slot].rule_id))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.catalog import Product
-from recommender.facts import Facts
+from recommender.filters import Columns
 from recommender.models.item_table import ItemTable
 from recommender.rule_set import RuleSet, Situation
 from recommender.rules import Condition, Consequence, Rule
@@ -15,6 +15,7 @@ _CATEGORIES = ["A", "A > B", "A/B/C", "D"]
 _BRANDS = ["x", "y"]
 _NOW_MS = 1_000
 
+expressions = st.none() | st.sampled_from(["price > 2", "category == current.category", "not available"])
 names = st.lists(st.sampled_from(_ITEMS), max_size=3, unique=True).map(tuple)
 categories = st.lists(st.sampled_from(_CATEGORIES), max_size=2, unique=True).map(tuple)
 brands = st.lists(st.sampled_from(_BRANDS), max_size=2, unique=True).map(tuple)
@@ -34,6 +35,7 @@ def rule_lists(draw: st.DrawFn) -> list[Rule]:
                 items=draw(names) or ("item-0",),
                 categories=() if pin else draw(categories),
                 brands=() if pin else draw(brands),
+                expression=None if pin else draw(expressions),
                 when=draw(conditions),
                 slot=draw(st.integers(1, 4)) if pin else 1,
                 priority=draw(st.integers(-1, 1)),
@@ -48,6 +50,7 @@ products = st.lists(
         item_id=st.sampled_from(_ITEMS),
         category=st.none() | st.sampled_from(_CATEGORIES),
         brand=st.none() | st.sampled_from(_BRANDS),
+        price=st.none() | st.sampled_from([1.0, 2.0, 3.0]),
     ),
     max_size=12,
 )
@@ -59,11 +62,11 @@ situations = st.builds(
 )
 
 
-def _facts(products: list[Product]) -> Facts:
-    facts = Facts()
+def _facts(products: list[Product]) -> Columns:
+    columns = Columns()
     for product in products:
-        facts.describe(product)
-    return facts
+        columns.put(product.item_id, product)
+    return columns
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ingest.catalog import Product
-from recommender.facts import Facts
+from recommender.filters import Columns
 from recommender.models.item_table import ItemTable
 from recommender.rule_effects import Effects
 from recommender.rule_set import RuleSet, Situation, page_category
@@ -15,12 +15,13 @@ _NOW_MS = 1_700_000_000_000
 _HOME = Situation("home")
 
 
-def _facts() -> Facts:
-    facts = Facts()
+def _facts() -> Columns:
+    columns = Columns()
+    facts = columns.facts
     facts.describe(Product("pan", category="Home > Kitchen", brand="Acme", price=20.0))
     facts.describe(Product("lamp", category="Home/Light", brand="Acme/Lux", price=30.0))
     facts.describe(Product("hat", category="Clothes", brand="Acme"))
-    return facts
+    return columns
 
 
 def _items(*ids: str) -> ItemTable:
@@ -35,7 +36,7 @@ def _effects(*rules: Rule, situation: Situation = _HOME, now_ms: int = _NOW_MS) 
     return RuleSet(rules).effects(situation, now_ms)
 
 
-def _blocked(effects: Effects, items: ItemTable | None = None, facts: Facts | None = None) -> list[str]:
+def _blocked(effects: Effects, items: ItemTable | None = None, facts: Columns | None = None) -> list[str]:
     items = items if items is not None else _items()
     mask = effects.blocked(items, facts if facts is not None else _facts(), _NOW_MS)
     assert mask is not None
@@ -68,6 +69,18 @@ def test_a_filter_lets_through_what_it_names_and_nothing_undescribed() -> None:
     assert _blocked(_effects(_rule("r", "filter", categories=["Home"]))) == ["hat", "unknown"]
 
 
+def test_an_expression_means_what_it_holds_for() -> None:
+    assert _blocked(_effects(_rule("r", "hide", expression="price > 25"))) == ["lamp"]
+    assert _blocked(_effects(_rule("r", "hide", expression="price > 25", brands=["Acme"]))) == []
+
+
+def test_an_expression_may_ask_for_the_pages_item() -> None:
+    dearer = _rule("r", "hide", expression="price > current.price")
+
+    assert _blocked(_effects(dearer, situation=Situation("home", "pan"))) == ["lamp"]
+    assert _blocked(_effects(dearer, situation=Situation("home", "lamp"))) == []
+
+
 def test_an_item_that_the_model_meets_later_is_hidden_from_its_first_row_on() -> None:
     effects, items, facts = _effects(_rule("r", "hide", items=["new"])), _items(), _facts()
     assert _blocked(effects, items, facts) == []
@@ -79,7 +92,7 @@ def test_an_item_that_the_model_meets_later_is_hidden_from_its_first_row_on() ->
 def test_a_product_that_moves_is_seen_within_a_quarter_of_a_second() -> None:
     effects, items, facts = _effects(_rule("r", "hide", categories=["Sale"])), _items(), _facts()
     assert not np.asarray(effects.blocked(items, facts, _NOW_MS)).any()
-    facts.describe(Product("hat", category="Sale"))
+    facts.put("hat", Product("hat", category="Sale"))
 
     mask = effects.blocked(items, facts, _NOW_MS + 250)
 
@@ -180,9 +193,9 @@ def test_a_rule_keeps_its_hours_and_expires() -> None:
 def test_the_pages_category_is_its_own_or_its_items() -> None:
     facts = _facts()
 
-    assert page_category("pan", None, facts) == "Home > Kitchen"
-    assert page_category("pan", "Sale", facts) == "Sale"
-    assert page_category("unknown", None, facts) is None
+    assert page_category("pan", None, facts.facts) == "Home > Kitchen"
+    assert page_category("pan", "Sale", facts.facts) == "Sale"
+    assert page_category("unknown", None, facts.facts) is None
 
 
 @pytest.mark.parametrize(
@@ -196,6 +209,8 @@ def test_the_pages_category_is_its_own_or_its_items() -> None:
         {"consequence": "hide", "items": ["a"], "factor": 2},
         {"consequence": "hide", "items": ["a"], "validity": [{"from_ms": 2, "until_ms": 1}]},
         {"consequence": "hide", "items": ["a"], "colour": "red"},
+        {"consequence": "hide", "expression": "price <"},
+        {"consequence": "pin", "items": ["a"], "expression": "price < 3"},
         {"rule_id": "no spaces", "consequence": "hide", "items": ["a"]},
     ],
 )
