@@ -51,6 +51,8 @@ class Effects:
         self._items: ItemTable | None = None
         self._facts_changes = -1
         self._made_ms = 0
+        self._pins: list[Pin] = []
+        self._pins_changes = -1
         self._blocked: Blocked = np.zeros(0, np.bool_)
         self._weights: Weights = np.zeros(0, np.float32)
 
@@ -74,11 +76,16 @@ class Effects:
         self._follow(items, columns, now_ms)
         return self._weights
 
-    def pins(self, columns: Columns) -> list[Pin]:
+    def pins(self, columns: Columns) -> Sequence[Pin]:
         """The pinned items by slot. Of two that want one slot the higher priority has it, the other the next free.
 
         An item that a rule of the same or a higher priority hides is not pinned.
         """
+        if self._pins_changes != columns.facts.changes:
+            self._pins, self._pins_changes = self._slots(columns), columns.facts.changes
+        return self._pins
+
+    def _slots(self, columns: Columns) -> list[Pin]:
         taken: dict[int, Pin] = {}
         pinned: set[str] = set()
         for rule in reversed(self.pinning):
