@@ -41,8 +41,9 @@ async def test_from_the_login_to_live_numbers(
 
     await fill(system, visitors=40, seed=3)
     answer = await suggestions(system, "anna", n=4)
-    await _post(system, "view_item_list", MUG, answer["recommendation_id"])
-    await _post(system, "select_item", MUG, answer["recommendation_id"])
+    suggested = answer["items"][0]["id"]
+    await _post(system, "view_item_list", suggested, answer["recommendation_id"])
+    await _post(system, "select_item", suggested, answer["recommendation_id"])
     await page.wait_for_selector("#top tr:nth-child(10)")
     await page.wait_for_selector("#placements tr >> text=home")
 
