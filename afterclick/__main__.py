@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from afterclick import commands_data, commands_evaluate, commands_features, commands_load, commands_pulsar
+from afterclick import (
+    commands_data,
+    commands_evaluate,
+    commands_features,
+    commands_load,
+    commands_pulsar,
+    commands_rules,
+)
 from afterclick.console import errors_without_traceback
 from afterclick.logs import configure_logs
 from afterclick.settings import Settings, load_settings
@@ -19,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(commands_pulsar.app, name="pulsar")
 app.add_typer(commands_load.app, name="load")
+app.add_typer(commands_rules.app, name="rules")
 app.add_typer(commands_evaluate.app, name="evaluate")
 app.add_typer(commands_features.app, name="features")
 app.command()(commands_features.metadata)

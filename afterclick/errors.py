@@ -3,7 +3,8 @@
 FrontDoorError
 ├── SettingsError           a bad value or unknown key: the start stops and says which
 ├── PartFailedError         a part of the system did not come up
-└── MissingProgramError     a program that must be on the machine is not; names the command that installs it
+├── MissingProgramError     a program that must be on the machine is not; names the command that installs it
+└── ServerRefusedError      the running system did not do what a command asked for; says what it said
 """
 
 
@@ -21,3 +22,7 @@ class PartFailedError(FrontDoorError):
 
 class MissingProgramError(FrontDoorError):
     """Java, Maven or another program is missing."""
+
+
+class ServerRefusedError(FrontDoorError):
+    """The running system answered with an error."""
