@@ -17,6 +17,7 @@ SCHEMA: dict[str, Any] = {
     "event": pl.String,
     "visitor_key": pl.String,
     "user_key": pl.String,
+    "browser_key": pl.String,
     "time_ms": pl.Int64,
     "received_at_ms": pl.Int64,
     "client_time_ms": pl.Int64,
@@ -24,6 +25,7 @@ SCHEMA: dict[str, Any] = {
     "item_id": pl.List(pl.String),
     "quantity": pl.List(pl.Int32),
     "price": pl.List(pl.Float64),
+    "item_category": pl.List(pl.String),
     "value": pl.Float64,
     "currency": pl.String,
     "search_term": pl.String,
@@ -42,11 +44,11 @@ SCHEMA: dict[str, Any] = {
     "late": pl.Boolean,
     "rest": pl.String,
 }
-"""`position` sorts as positions do; `item_id`, `quantity` and `price` run side by side; `rest` is JSON of every field
-that has no column, null when there is none."""
+"""`position` sorts as positions do; `item_id`, `quantity`, `price` and `item_category` run side by side. `rest` is JSON of
+every field without a column, null when there is none; in older files it has what has a column now."""
 
 _PLACE = ("partition", "position", "accepted_at_ms")
-_ITEM_COLUMNS = ("item_id", "quantity", "price")
+_ITEM_COLUMNS = ("item_id", "quantity", "price", "item_category")
 _EVENT_COLUMNS = tuple(name for name in SCHEMA if name not in {*_PLACE, *_ITEM_COLUMNS, "attribution", "rest"})
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Event)}
 _REST_FIELDS = tuple(name for name in _DEFAULTS if name not in {*_EVENT_COLUMNS, "items", "attribution"})
@@ -88,7 +90,7 @@ def events_of(rows: pl.DataFrame) -> Iterator[ArchivedEvent]:
         fields["attribution"] = _attribution_of(row["attribution"])
         fields["items"] = _items_of(row, rest.pop("items", None))
         yield ArchivedEvent(
-            row["partition"], Position.parse(row["position"]), row["accepted_at_ms"], Event(**fields, **rest)
+            row["partition"], Position.parse(row["position"]), row["accepted_at_ms"], Event(**{**fields, **rest})
         )
 
 
@@ -115,8 +117,8 @@ def _rest_of(event: Event) -> str | None:
 
 
 def _items_of(row: dict[str, Any], rest: list[dict[str, Any]] | None) -> tuple[Item, ...]:
-    columns = zip(*(row[name] for name in _ITEM_COLUMNS), strict=True)
-    return tuple(
-        Item(item_id, quantity, price, **(rest[place] if rest else {}))
-        for place, (item_id, quantity, price) in enumerate(columns)
-    )
+    items = []
+    for place, item_id in enumerate(row["item_id"]):
+        fields = {name: row[name][place] for name in _ITEM_COLUMNS if row[name] is not None}
+        items.append(Item(**{**fields, **(rest[place] if rest else {}), "item_id": item_id}))
+    return tuple(items)

@@ -1,6 +1,7 @@
 """Nothing of an event is lost in Parquet, and a name says what it was made of."""
 
 import msgspec
+import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ items = st.builds(
     index=st.none() | st.integers(0, 10_000),
     item_name=maybe,
     item_brand=maybe,
+    item_category=maybe,
     coupon=maybe,
     discount=st.none() | floats,
 )
@@ -64,6 +66,18 @@ archived = st.builds(ArchivedEvent, st.integers(0, 63), positions, st.integers(0
 @settings(max_examples=60, deadline=None)
 def test_rows_give_back_every_event_whole(rows: list[ArchivedEvent]) -> None:
     assert list(events_of(rows_of(rows))) == rows
+
+
+@given(archived)
+@settings(max_examples=30, deadline=None)
+def test_a_file_of_before_the_category_had_a_column_is_read(row: ArchivedEvent) -> None:
+    bare = [msgspec.structs.replace(item, item_category=None) for item in row.event.items]
+    old = ArchivedEvent(*msgspec.structs.astuple(row)[:3], msgspec.structs.replace(row.event, items=tuple(bare)))
+    rest = msgspec.json.encode({"items": [{"item_category": "mugs"} for _ in bare]}).decode() if bare else None
+
+    rows = rows_of([old]).with_columns(item_category=pl.lit(None, pl.List(pl.String)), rest=pl.lit(rest, pl.String))
+
+    assert [item.item_category for item in next(events_of(rows)).event.items] == ["mugs" for _ in bare]
 
 
 @given(archived)
