@@ -96,7 +96,7 @@ def is_erased(erased_at_ms: dict[str, int]) -> pl.Expr:
         pl.col(name).replace_strict(erased_at_ms, default=-1, return_dtype=pl.Int64).fill_null(-1)
         for name in ("visitor_key", "user_key")
     ]
-    browser = pl.col("rest").str.json_path_match("$.browser_key")
+    browser = pl.coalesce("browser_key", pl.col("rest").str.json_path_match("$.browser_key"))
     of_key.append(browser.replace_strict(erased_at_ms, default=-1, return_dtype=pl.Int64).fill_null(-1))
     return pl.max_horizontal(of_key) >= pl.col("received_at_ms")
 

@@ -1,0 +1,35 @@
+"""Features that somebody asks for by name, sorted by entity, with the records that each entity's are read from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from feature_store.definitions import Registry
+from feature_store.errors import UnknownFeatureError
+from feature_store.families import CATEGORIES, EVENT_KINDS, ITEMS, PLACEMENTS, VISITORS, Family
+
+FAMILY_OF_ENTITY: Final[Mapping[str, Family]] = {
+    "visitor": VISITORS,
+    "item": ITEMS,
+    "category": CATEGORIES,
+    "placement": PLACEMENTS,
+    "event_name": EVENT_KINDS,
+}
+"""Where the features of an entity are kept; of all but visitors one record in each partition."""
+
+
+def by_entity(names: Sequence[str], registry: Registry) -> dict[str, list[str]]:
+    """The names, each `entity:name`, by their entity.
+
+    Raises:
+        UnknownFeatureError: one is not declared, or is kept in no record.
+    """
+    asked: dict[str, list[str]] = {}
+    for name in names:
+        view, _ = registry.find(name)
+        if view.entity not in FAMILY_OF_ENTITY:
+            raise UnknownFeatureError(
+                f"feature: wanted one of {', '.join(FAMILY_OF_ENTITY)}; got {name}, which no archived event tells of; "
+                "leave it away here, and compute it from the rows"
+            )
+        asked.setdefault(view.entity, []).append(name)
+    return asked
