@@ -1,4 +1,4 @@
-"""The command line: `afterclick up`, `demo`, `doctor`, `replay`, `evaluate`, `rebuild`, `load`, `pulsar`, `compile`."""
+"""The command line: `afterclick up`, `demo`, `doctor`, `replay`, `evaluate`, `rebuild`, `backfill` and others."""
 
 import asyncio
 from pathlib import Path
@@ -32,6 +32,7 @@ app.add_typer(commands_features.app, name="features")
 app.command()(commands_features.metadata)
 app.command()(commands_load.replay)
 app.command()(commands_data.rebuild)
+app.command()(commands_data.backfill)
 
 Config = Annotated[Path | None, typer.Option(help="Settings, a TOML file; see docs/configuration.md.")]
 Bus = Annotated[str | None, typer.Option(help='"embedded", or pulsar://HOST:PORT.')]

@@ -16,12 +16,7 @@ async def rebuild_running(settings: Settings) -> int:
     Raises:
         PartFailedError: no system runs there.
     """
-    resolved_file = settings.run_dir / "settings.json"
-    if not resolved_file.exists():
-        raise PartFailedError(
-            f"a running system's {resolved_file} is wanted, there is none; start one with `afterclick up --data-dir …`"
-        )
-    resolved = msgspec.json.decode(resolved_file.read_bytes(), type=Settings)
+    resolved = resolved_settings(settings)
     bus = await open_bus(resolved.system.bus, settings=resolved.bus, below=archived_below(resolved.open_archive()))
     store = OnlineStore(resolved.system.store, resolved.store)
     try:
@@ -29,3 +24,17 @@ async def rebuild_running(settings: Settings) -> int:
     finally:
         await store.close()
         await bus.close()
+
+
+def resolved_settings(settings: Settings) -> Settings:
+    """Those of the system that runs in `settings.data_dir`, with the addresses it has taken.
+
+    Raises:
+        PartFailedError: no system runs there.
+    """
+    resolved_file = settings.run_dir / "settings.json"
+    if not resolved_file.exists():
+        raise PartFailedError(
+            f"a running system's {resolved_file} is wanted, there is none; start one with `afterclick up --data-dir …`"
+        )
+    return msgspec.json.decode(resolved_file.read_bytes(), type=Settings)

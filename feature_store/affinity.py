@@ -33,7 +33,8 @@ def category_affinity(record: VisitorRecord, *, now_ms: int) -> list[tuple[int, 
         return []
     categories, places = np.unique(record.category_index[known], return_inverse=True)
     sums = np.bincount(places, weights=weights[known])
-    shares = sums / sums.sum()
+    # Of the events, not of the sums: these are in the order of the numbers, and their total's last bit would be, too.
+    shares = sums / weights[known].sum()
     order = np.argsort(-shares, kind="stable")
     return list(zip(categories[order].tolist(), shares[order].tolist(), strict=True))
 

@@ -1,9 +1,11 @@
 """Features that somebody asks for by name, sorted by entity, with the records that each entity's are read from."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
-from feature_store.definitions import Registry
+import polars as pl
+
+from feature_store.definitions import Dtype, Registry
 from feature_store.errors import UnknownFeatureError
 from feature_store.families import CATEGORIES, EVENT_KINDS, ITEMS, PLACEMENTS, VISITORS, Family
 
@@ -15,6 +17,18 @@ FAMILY_OF_ENTITY: Final[Mapping[str, Family]] = {
     "event_name": EVENT_KINDS,
 }
 """Where the features of an entity are kept; of all but visitors one record in each partition."""
+
+
+DTYPES: Final[Mapping[Dtype, Any]] = {
+    "int64": pl.Int64,
+    "float64": pl.Float64,
+    "bool": pl.Boolean,
+    "string": pl.String,
+    "int64_list": pl.List(pl.Int64),
+    "float64_list": pl.List(pl.Float64),
+    "string_list": pl.List(pl.String),
+}
+"""Columns of tables, by the features' dtypes."""
 
 
 def by_entity(names: Sequence[str], registry: Registry) -> dict[str, list[str]]:

@@ -22,7 +22,7 @@ class Replay:
 
     def __init__(self, families: Sequence[Family], names: Names, *, log_id: int, future_ms_max: int) -> None:
         self._families = families
-        self._names = names
+        self.names = names
         self._log_id = log_id
         self._future_ms_max = future_ms_max
         self.records: dict[Family, dict[str, bytes]] = {family: {} for family in families}
@@ -32,7 +32,7 @@ class Replay:
 
     def apply(self, rows: pl.DataFrame) -> None:
         """Take in rows, with the columns `touch_columns.COLUMNS`."""
-        batch = touch_columns(rows, self._names, self._families, future_ms_max=self._future_ms_max)
+        batch = touch_columns(rows, self.names, self._families, future_ms_max=self._future_ms_max)
         self.events += len(batch.events)
         for touching in batch.families:
             self._apply(touching, batch)
@@ -40,7 +40,7 @@ class Replay:
     def _apply(self, touching: Touching, batch: Batch) -> None:
         records = self.records[touching.family]
         different, touching.touches[:, ROW] = np.unique(touching.entity, return_inverse=True)
-        entities = batch.keys_of(touching.family, different.tolist(), self._names)
+        entities = batch.keys_of(touching.family, different.tolist(), self.names)
         stored = [records.get(entity) for entity in entities]
-        written = touching.family.apply(stored, touching.touches, self._names.hashes, self._log_id)
+        written = touching.family.apply(stored, touching.touches, self.names.hashes, self._log_id)
         records.update((entity, record) for entity, record in zip(entities, written, strict=True) if record is not None)

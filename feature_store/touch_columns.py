@@ -88,9 +88,7 @@ class Names:
         if number is None:
             number = self._number_of[name] = len(self.names)
             self.names.append(name)
-            if number >= len(self._hashes):
-                self._hashes = np.resize(self._hashes, 2 * len(self._hashes))
-            self._hashes[number] = crc32(name.encode())
+            self._hash(number, name)
         return number
 
     def name_of(self, number: int) -> str:
@@ -100,6 +98,19 @@ class Names:
     def find(self, name: str) -> int | None:
         """The number of a name, None when it never came."""
         return self._number_of.get(name)
+
+    def set_number(self, name: str, number: int) -> None:
+        """Take note of a number that somebody else gave; 0: the name is kept nowhere."""
+        self._number_of[name] = number
+        if number:
+            self.names += [""] * (number + 1 - len(self.names))
+            self.names[number] = name
+            self._hash(number, name)
+
+    def _hash(self, number: int, name: str) -> None:
+        if number >= len(self._hashes):
+            self._hashes = np.resize(self._hashes, 2 * number)
+        self._hashes[number] = crc32(name.encode())
 
     def numbers_of(self, names: pl.Series, *, prefix: str = "") -> Numbers:
         """Shape (n,): the number of `prefix` and each name; 0 for null and the empty text."""
@@ -179,6 +190,13 @@ def touch_columns(rows: pl.DataFrame, names: Names, families: Sequence[Family], 
     return Batch(events, visitor_keys, placements, [touching for touching in found if len(touching.touches)])
 
 
+def names_in(rows: pl.DataFrame) -> set[str]:
+    """Every item, and every category as `keys.category_name` has it, that is named in the rows."""
+    items = rows["item_id"].explode().drop_nulls().unique().to_list()
+    categories = rows["item_category"].explode().drop_nulls().unique().to_list()
+    return {*items, *(keys.category_name(category) for category in categories if category)}
+
+
 def mapped(values: pl.Series, number_of: Callable[[Any], int]) -> Numbers:
     """Shape (n,): `number_of` each value, called once for each different one; 0 for null."""
     different = values.unique()
@@ -241,10 +259,13 @@ def _lines_of(events: pl.DataFrame, event: Numbers, names: Names, *, with_catego
         .explode(_LINE_COLUMNS)
         .collect()
     )
+    item = names.numbers_of(lines["item_id"])
+    if not item.all():  # a store that holds enough items gave no number to some; they are kept nowhere
+        lines, item = lines.filter(pl.Series(item != 0)), item[item != 0]
     none = np.zeros(len(lines), np.int64)
     return _Lines(
         lines["place"].to_numpy(),
-        names.numbers_of(lines["item_id"]),
+        item,
         lines["quantity"].to_numpy().astype(np.int64),
         names.numbers_of(lines["item_category"], prefix=keys.category_name("")) if with_categories else none,
         mapped(lines["price"], price_code) if with_categories else none,

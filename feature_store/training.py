@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from feature_store.asked_features import by_entity
-from feature_store.definitions import Dtype, Registry
+from feature_store.asked_features import DTYPES, by_entity
+from feature_store.definitions import Registry
 from feature_store.point_in_time import Asked, PointInTime, with_rounds
 from feature_store.registry import REGISTRY
 from feature_store.settings import WorkerSettings
@@ -17,15 +17,6 @@ from ingest.archive_files import log_id_of
 from ingest.archive_hours import ArchiveHours
 from ingest.archive_place import ArchivePlace, place_of
 
-DTYPES: Final[Mapping[Dtype, Any]] = {
-    "int64": pl.Int64,
-    "float64": pl.Float64,
-    "bool": pl.Boolean,
-    "string": pl.String,
-    "int64_list": pl.List(pl.Int64),
-    "float64_list": pl.List(pl.Float64),
-    "string_list": pl.List(pl.String),
-}
 _ENDS_MS = 1 << 60
 
 

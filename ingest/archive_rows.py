@@ -44,8 +44,8 @@ SCHEMA: dict[str, Any] = {
     "late": pl.Boolean,
     "rest": pl.String,
 }
-"""`position` sorts as positions do; `item_id`, `quantity`, `price` and `item_category` run side by side. `rest` is JSON of
-every field without a column, null when there is none; in older files it has what has a column now."""
+"""`position` sorts as positions do; `item_id`, `quantity`, `price` and `item_category` run side by side. `rest` is JSON
+of every field without a column, null when there is none; in older files it has what has a column now."""
 
 _PLACE = ("partition", "position", "accepted_at_ms")
 _ITEM_COLUMNS = ("item_id", "quantity", "price", "item_category")

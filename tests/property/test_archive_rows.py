@@ -55,7 +55,6 @@ events = st.builds(
     recommendation_id=maybe,
     placement=maybe,
     browser_key=st.none() | st.binary(min_size=16, max_size=16).map(bytes.hex),
-    attribution=st.none() | attributions,
     consent=st.none() | st.sampled_from(["session", "full"]),
     late=st.booleans(),
     attribution=st.none() | attributions,

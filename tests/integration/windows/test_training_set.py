@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,63 +16,18 @@ from feature_store.online_store import OnlineStore
 from feature_store.reading import read_features
 from feature_store.registry import REGISTRY
 from feature_store.training import training_set
-from ingest.archive import run_archive
-from ingest.archive_reader import scan_archive
-from ingest.bus.contract import Record
-from ingest.events import Attribution, Event, Item, encode_event
-from ingest.settings import ArchiveSettings, Settings
-from tests.integration.windows.windows_tools import (
-    PARTITIONS,
-    System,
-    eventually,
-    publish,
-    taken_in,
-    visitor_of,
-    working,
+from tests.integration.windows.fresh_clicks import (
+    CATEGORIES,
+    ITEMS,
+    PLACEMENTS,
+    VISITORS,
+    archive_until,
+    clicks,
+    now_ms,
 )
+from tests.integration.windows.windows_tools import PARTITIONS, System, publish, taken_in, visitor_of, working
 
 FEATURES = [feature.full_name for feature in REGISTRY.features]
-VISITORS, ITEMS, CATEGORIES = 12, 9, 3
-PLACEMENTS = ("home", keys.placement_name("cart", "order/b"))
-HOUR_MS = 3_600_000
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def clicks(count: int, start: int, rng: random.Random) -> list[Record]:
-    """Of every kind, most of them of this minute, others hours old; each visitor's last moves windows."""
-    visitors = [rng.randrange(VISITORS) for _ in range(count - VISITORS)] + list(range(VISITORS))
-    may_be_late = count - VISITORS
-    return [_click(start + n, visitor, rng, may_be_late=n < may_be_late) for n, visitor in enumerate(visitors)]
-
-
-def _click(number: int, visitor_number: int, rng: random.Random, *, may_be_late: bool) -> Record:
-    name = rng.choice(("view_item",) * 4 + ("select_item", "add_to_cart", "remove_from_cart", "purchase", "search"))
-    if rng.random() < 0.15:
-        name = "view_item_list"
-    lines = {"search": 0, "view_item_list": 5, "purchase": 2}.get(name, 1)
-    visitor = visitor_of(visitor_number)
-    time_ms = now_ms() - (rng.randrange(3 * HOUR_MS) if rng.random() < 0.3 else rng.randrange(500))
-    event: dict[str, Any] = {
-        "message_id": f"message-{number:08d}",
-        "event": name,
-        "visitor_key": visitor.hex(),
-        "time_ms": time_ms,
-        "received_at_ms": now_ms(),
-        "items": tuple(_line(rng) for _ in range(lines)),
-        "late": may_be_late and rng.random() < 0.05,
-    }
-    if rng.random() < 0.4:
-        event["attribution"] = Attribution(*rng.choice((("home", 1), ("cart", 1, "order/b"))), foreign=(0,))
-    return Record(visitor, encode_event(Event(**event)), time_ms)
-
-
-def _line(rng: random.Random) -> Item:
-    number = rng.randrange(ITEMS)
-    category = f"category-{number % CATEGORIES}" if number else None
-    return Item(f"item-{number}", quantity=rng.randint(1, 3), price=2.5 * number or None, item_category=category)
 
 
 class Online:
@@ -136,7 +90,7 @@ async def test_training_rows_equal_what_the_online_store_answered_at_a_thousand_
                 logged.append(row)
             await asyncio.sleep(0.005)
     root = tmp_path / "archive"
-    await _archived(system, root, published)
+    await archive_until(system, root, published)
 
     entity_rows = pl.DataFrame([{name: row[name] for name in ("at_ms", *entities_of(rng))} for row in logged])
     rows = training_set(entity_rows, FEATURES, archive=root).collect()
@@ -146,7 +100,8 @@ async def test_training_rows_equal_what_the_online_store_answered_at_a_thousand_
     assert rows.columns == ["at_ms", "visitor", "item", "category", "placement", *FEATURES]
     wanted = {_place(row): row for row in logged}
     for row in (*rows.to_dicts(), *in_passes.to_dicts()):
-        assert row == wanted[_place(row)]
+        logged_row = wanted[_place(row)]
+        assert {name: (row[name], logged_row[name]) for name in row if row[name] != logged_row[name]} == {}, row
     assert len(rows) == len(in_passes) == 1_000
     assert sum(row["visitor:view_7d"] > 0 for row in logged) > 500
     assert sum(row["placement:shown_1h"] > 0 for row in logged) > 100
@@ -154,16 +109,3 @@ async def test_training_rows_equal_what_the_online_store_answered_at_a_thousand_
 
 def _place(row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in ("at_ms", "visitor", "item", "category", "placement"))
-
-
-async def _archived(system: System, root: Path, count: int) -> None:
-    stop = asyncio.Event()
-    settings = Settings(archive=ArchiveSettings(flush_ms=50, compact_every_ms=50, compact_wait_ms=0, compact_bytes=1))
-    running = asyncio.create_task(run_archive(system.bus, settings, root, stop))
-
-    async def all_there() -> bool:
-        return running.done() or scan_archive(root).select(pl.len()).collect().item() >= count
-
-    await eventually(all_there, "the archive")
-    stop.set()
-    await running
