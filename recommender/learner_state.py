@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge
 
-from feature_store.kinds import KIND_OF_EVENT
+from feature_store.kinds import KIND_OF_EVENT, Kind
 from ingest.bus.contract import Position
 from ingest.dedup import Deduplicated
 from ingest.events import Event
@@ -21,7 +21,7 @@ from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot
 from recommender.tuned_parameters import Tuned, tuned_parameters, with_tuned
 
-LEARNER_BLOCKS = ("visitors", "interactions", "learning")
+LEARNER_BLOCKS = ("visitors", "interactions", "learning", "buyers")
 """Blocks of a snapshot that only a learner needs; replicas load it without them."""
 
 # Beyond any calendar, and still far from overflowing the arrays: the log may have other writers than the collector.
@@ -79,12 +79,16 @@ class LearnerState:
             self._sessionizer.load(block_of(snapshot.arrays, "visitors"))
             self.interactions.load(block_of(snapshot.arrays, "interactions"))
             self._load_learning(block_of(snapshot.arrays, "learning"))
+            if buyers := block_of(snapshot.arrays, "buyers"):
+                self.model.buy_again.set_buyers(buyers)
             self.positions = {key: Position.parse(text) for key, text in snapshot.meta.events_positions.items()}
         self.model.version = version
         self.model.sequence = 0
         self._flushed_items = len(self.model.items)
         self._newest_event_ms = 0
         self._waiting: list[tuple[int, int, int, int]] = []
+        self._purchases: list[tuple[int, int, int, int]] = []
+        self._bought_rows: NDArray[np.int32] = np.empty(0, np.int32)
 
     @property
     def waiting(self) -> int:
@@ -115,6 +119,7 @@ class LearnerState:
     def forget_visitor(self, visitor_key: bytes) -> None:
         """Drop what is held under the key of someone who was erased."""
         self._sessionizer.forget(visitor_key)
+        self.model.buy_again.forget(_buyer(visitor_key))
 
     def flush(self) -> Learnt:
         """Learn what was taken since the last flush, and say what it was."""
@@ -130,10 +135,16 @@ class LearnerState:
         item_ids = tuple(self.model.items.ids[first_row:])
         self._flushed_items = len(self.model.items)
         self.model.learn(events)
+        self._learn_intervals()
         self.interactions.append(events)
         _learnt.inc(len(events.rows))
         _items.set(self._flushed_items)
         return Learnt(events, first_row, item_ids, self._newest_event_ms)
+
+    def bought_rows(self) -> NDArray[np.int32]:
+        """The items of whose intervals something was learnt since this was last asked."""
+        rows, self._bought_rows = self._bought_rows, np.empty(0, np.int32)
+        return rows
 
     def changed_rows(self) -> NDArray[np.int32]:
         """The items whose vectors moved since this was last asked."""
@@ -145,6 +156,7 @@ class LearnerState:
         own: Mapping[str, Mapping[str, NDArray[Any]]] = {
             "visitors": self._sessionizer.state(),
             "interactions": self.interactions.state(),
+            "buyers": self.model.buy_again.buyers(),
         }
         named = {f"{block}.{name}": array for block, arrays in own.items() for name, array in arrays.items()}
         model = self.model.arrays()
@@ -170,8 +182,19 @@ class LearnerState:
             if row is None:
                 continue
             session = self._sessionizer.session(visitor_key, event.time_ms)
-            if session is not None:
-                self._waiting.append((session, row, kind, event.time_ms))
+            if session is None:
+                continue
+            self._waiting.append((session, row, kind, event.time_ms))
+            if kind == Kind.PURCHASE:
+                self._purchases.append((_buyer(visitor_key), row, kind, event.time_ms))
+
+    def _learn_intervals(self) -> None:
+        if self._purchases:
+            buyers, rows, kinds, times_ms = np.array(self._purchases, np.int64).T
+            self._purchases.clear()
+            events = Events(buyers, rows.astype(np.int32), kinds.astype(np.uint8), times_ms)
+            self.model.buy_again.update_many(events)
+            self._bought_rows = np.union1d(self._bought_rows, events.rows)
 
     def _row(self, item_id: str) -> int | None:
         items = self.model.items
@@ -180,3 +203,8 @@ class LearnerState:
             return items.add(item_id) if row is None else row
         _items_refused.inc()
         return None
+
+
+def _buyer(visitor_key: bytes) -> int:
+    """Whose purchases belong together: 63 bits of the key, never published."""
+    return int.from_bytes(visitor_key[:8], "little") >> 1

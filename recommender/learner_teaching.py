@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 from prometheus_client import Gauge
 
 from recommender.learner_state import LearnerState, Learnt
-from recommender.model_log import EVENTS_BLOCK, EVENTS_MAX, FACTOR_ROWS_MAX, FACTORS_BLOCK, Delta, encode_delta
+from recommender.model_log import (
+    EVENTS_BLOCK,
+    EVENTS_MAX,
+    FACTOR_ROWS_MAX,
+    FACTORS_BLOCK,
+    INTERVALS_BLOCK,
+    Delta,
+    encode_delta,
+)
 from recommender.model_publisher import ModelPublisher
 from recommender.models.protocol import Events, Rows, grown
 from recommender.settings import LearnerSettings
@@ -46,6 +54,24 @@ def event_deltas(state: LearnerState, learnt: Learnt, now_ms: int) -> list[Delta
         if begin == 0:
             delta = msgspec.structs.replace(delta, first_row=learnt.first_row, item_ids=learnt.item_ids)
         deltas.append(delta)
+    return deltas + _interval_deltas(state, learnt, now_ms)
+
+
+def _interval_deltas(state: LearnerState, learnt: Learnt, now_ms: int) -> list[Delta]:
+    """What was learnt of intervals, absolutely: replicas do not know buyers, and so cannot learn it from the events."""
+    rows, deltas = state.bought_rows(), []
+    for begin in range(0, len(rows), EVENTS_MAX):
+        state.model.sequence += 1
+        deltas.append(
+            Delta(
+                version=state.model.version,
+                sequence=state.model.sequence,
+                block=INTERVALS_BLOCK,
+                made_at_ms=now_ms,
+                arrays=state.model.buy_again.block(rows[begin : begin + EVENTS_MAX]),
+                newest_event_ms=learnt.newest_event_ms,
+            )
+        )
     return deltas
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recommender.blend import Blend
 from recommender.errors import DeltaRefusedError
-from recommender.model_log import EVENTS_BLOCK, FACTORS_BLOCK, Delta
+from recommender.model_log import EVENTS_BLOCK, FACTORS_BLOCK, INTERVALS_BLOCK, Delta
 from recommender.model_parameters import ModelParameters
 from recommender.models.bought_together import BoughtTogether
 from recommender.models.buy_again import BuyAgain
@@ -67,6 +67,8 @@ class LiveModel:
             # A snapshot written before a model was there teaches it nothing, and serves all the same.
             if block := block_of(snapshot.arrays, name):
                 part.load(block)
+        if intervals := block_of(snapshot.arrays, "buy_again"):
+            model.buy_again.set_block(intervals)
         model.newest_ms = int(snapshot.arrays["newest_ms"][0])
         return model
 
@@ -83,6 +85,7 @@ class LiveModel:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of everything `from_snapshot` needs, named as in a snapshot."""
         arrays = {f"{name}.{key}": array for name, part in self.parts().items() for key, array in part.state().items()}
+        arrays |= {f"buy_again.{key}": array for key, array in self.buy_again.known().items()}
         return {**arrays, "newest_ms": np.array([self.newest_ms], np.int64)}
 
     def learn(self, events: Events) -> None:
@@ -109,7 +112,7 @@ class LiveModel:
             if delta.block == EVENTS_BLOCK:
                 self.learn(Events(*(arrays[name] for name in _EVENT_FIELDS)))
             else:
-                self.ials.set_block(arrays)
+                (self.buy_again if delta.block == INTERVALS_BLOCK else self.ials).set_block(arrays)
                 self.changes += 1
             yield
         self.sequence = delta.sequence
@@ -142,7 +145,11 @@ class LiveModel:
         return Blend((self.session_knn, self.transitions, self.ials, own), parameters)
 
     def _refuse_unfit(self, delta: Delta) -> None:
-        wanted = {EVENTS_BLOCK: set(_EVENT_FIELDS), FACTORS_BLOCK: {"rows", "vectors"}}.get(delta.block)
+        wanted = {
+            EVENTS_BLOCK: set(_EVENT_FIELDS),
+            FACTORS_BLOCK: {"rows", "vectors"},
+            INTERVALS_BLOCK: {"rows", "intervals"},
+        }.get(delta.block)
         if delta.version != self.version or delta.sequence != self.sequence + 1:
             raise DeltaRefusedError(
                 f"delta: wanted {self.version}/{self.sequence + 1}; got {delta.version}/{delta.sequence}"

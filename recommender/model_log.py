@@ -11,6 +11,7 @@ from recommender.errors import DeltaRefusedError
 
 EVENTS_BLOCK = "events"
 FACTORS_BLOCK = "factors"
+INTERVALS_BLOCK = "intervals"
 SNAPSHOT_BLOCK = "snapshot"
 
 # A replica spends at most 0.2 ms at once on a delta; small ones also keep the decoding of one short.
@@ -29,7 +30,8 @@ class Delta(msgspec.Struct, frozen=True):
     Attributes:
         version: the `model_version` it continues; ignored under any other.
         sequence: 1, 2, 3 … within the version: a repeat is skipped, a gap sends the replica back to the snapshot.
-        block: `events` (arrays `sessions`, `rows`, `kinds`, `times_ms`) or `factors` (`rows`, `vectors`).
+        block: `events` (arrays `sessions`, `rows`, `kinds`, `times_ms`), `factors` (`rows`, `vectors`) or `intervals`
+            (`rows`, `intervals`), what is known of how soon items are bought again.
         made_at_ms: by the learner's clock, Unix milliseconds.
         newest_event_ms: when the bus accepted the newest event it knew of; 0 when it knew none.
         first_row, item_ids: items that begin to exist with this delta, in the rows from `first_row` on.

@@ -121,6 +121,10 @@ class BuyAgain:
             mean = (mean + math.log(own_ms)) / 2
         return math.exp(mean)
 
+    def forget(self, buyer: int) -> None:
+        """Drop what is remembered of one buyer; what they taught of intervals names nobody and stays."""
+        self._buyers[self._buyers == buyer] = _NOBODY
+
     def block(self, rows: Rows) -> dict[str, NDArray[Any]]:
         """What is held of `rows`, absolutely, for `set_block` of a replica; nothing of any buyer."""
         return {"rows": rows, "intervals": self._intervals[rows]}
@@ -131,11 +135,14 @@ class BuyAgain:
             self._intervals = grown(self._intervals, int(block["rows"].max()) + 1)
             self._intervals[block["rows"]] = block["intervals"]
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Intervals, and the buyers' last purchases."""
+    def known(self) -> dict[str, NDArray[Any]]:
+        """The block of every row."""
+        return self.block(np.arange(len(self._intervals), dtype=np.int32))
+
+    def buyers(self) -> dict[str, NDArray[Any]]:
+        """Who bought what last: for whoever goes on learning."""
         used = np.flatnonzero((self._buyers != _NOBODY).any(axis=1))
         return {
-            **self.block(np.arange(len(self._intervals), dtype=np.int32)),
             "sets": used,
             "buyers": self._buyers[used],
             "bought_rows": self._bought_rows[used],
@@ -143,10 +150,18 @@ class BuyAgain:
             "newest_ms": np.array([self._newest_ms], np.int64),
         }
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Intervals, and the buyers' last purchases."""
+        return {**self.known(), **self.buyers()}
+
     def load(self, state: State, /) -> None:
         """Take over a `state()` made with the same `buyers_max`."""
         self.__init__(self.parameters)  # type: ignore[misc]
         self.set_block(state)
+        self.set_buyers(state)
+
+    def set_buyers(self, state: State) -> None:
+        """Take over another's `buyers()`."""
         self._buyers[state["sets"]] = state["buyers"]
         self._bought_rows[state["sets"]] = state["bought_rows"]
         self._bought_ms[state["sets"]] = state["bought_ms"]

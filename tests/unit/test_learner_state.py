@@ -163,3 +163,38 @@ def test_versions_grow_even_when_the_clock_steps_back() -> None:
 
     assert first == "20231114T221320.000Z"
     assert second == "20231114T221320.001Z"
+
+
+def _buys_monthly(state: LearnerState) -> None:
+    for month in range(4):
+        _take(state, 1 + month, "a", name="purchase", time_ms=_NOW_MS + month * 30 * 86_400_000)
+
+
+def test_replicas_are_told_how_soon_items_are_bought_again_and_of_no_buyer() -> None:
+    state = LearnerState(LearnerSettings(factors=8), "v1")
+    replica = LiveModel("v1", state.model.parameters)
+    _buys_monthly(state)
+
+    deltas = event_deltas(state, state.flush(), _NOW_MS)
+    for delta in deltas:
+        list(replica.apply(delta))
+
+    assert [delta.block for delta in deltas] == ["events", "intervals"]
+    assert replica.buy_again.interval_ms(0) == state.model.buy_again.interval_ms(0) == pytest.approx(30 * 86_400_000)
+    assert len(replica.buy_again.buyers()["sets"]) == 0
+
+
+def test_a_snapshot_keeps_who_bought_what_and_an_erased_visitor_is_gone_from_it() -> None:
+    state = LearnerState(LearnerSettings(factors=8), "v1")
+    _buys_monthly(state)
+    state.flush()
+    meta = SnapshotMeta("v1", 0, 0, 1, {}, 2, None, parameters=state.model.parameters)
+
+    restored = LearnerState(LearnerSettings(factors=8), "v1", Snapshot(meta, ("a",), state.arrays()))
+    _take(restored, 9, "a", name="purchase", time_ms=_NOW_MS + 120 * 86_400_000)
+    restored.flush()
+
+    assert len(restored.model.buy_again.buyers()["sets"]) == 1
+    assert restored.model.buy_again.block(np.zeros(1, np.int32))["intervals"][0, 0] == 4
+    restored.forget_visitor(bytes(16))
+    assert len(restored.model.buy_again.buyers()["sets"]) == 0
