@@ -74,6 +74,30 @@ class Deadline:
         return (time.perf_counter() - self._first_byte_s) * 1000
 
 
+class Closing:
+    """Streaming p99 of what an answer takes after its ranking: a rung that just fits must leave time for it.
+
+    Until 32 answers have been closed `PRIOR_MS` stands in.
+    """
+
+    PRIOR_MS = 0.5
+    _WINDOW = 512
+    _REFRESH = 32
+
+    def __init__(self) -> None:
+        self._durations_ms = np.zeros(self._WINDOW)
+        self._count = 0
+        self.p99_ms = self.PRIOR_MS
+
+    def record(self, duration_ms: float) -> None:
+        """One answer took this long to close."""
+        self._durations_ms[self._count % self._WINDOW] = duration_ms
+        self._count += 1
+        if self._count % self._REFRESH == 0:
+            window = self._durations_ms[: min(self._count, self._WINDOW)]
+            self.p99_ms = float(np.quantile(window, 0.99, method="higher"))
+
+
 class StoreGuard:
     """Read a visitor's history within a time; leave a store that keeps failing alone for a while.
 

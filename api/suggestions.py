@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from api.answers import ServedAnswer
-from api.budget import Deadline
+from api.budget import Closing, Deadline
 from api.catalog_table import SHOWN_PROPERTIES
 from api.decided import Decided
 from api.metrics import ANSWERS
@@ -83,6 +83,7 @@ class Suggestions:
         self._decided = decided
         self._placements = placements
         self._rotation = rotation
+        self._closing = Closing()
         # Rungs and reasons are few; looking a label up costs 1.5 µs each time.
         self._counter = functools.lru_cache(maxsize=64)(ANSWERS.labels)
 
@@ -93,7 +94,8 @@ class Suggestions:
 
         Raises:
             InvalidParameterError: an unknown placement, a filter or booster that cannot be read.
-            OverloadedError: too many requests, or the budget went by in the queue.
+            OverloadedError: too many requests, or the budget went by in the queue or before the answer was there: an
+                answer that is sent is sent within its budget.
         """
         placement = placement_of(query.placement, self._placements)
         deadline = Deadline(first_byte_s, query.budget_ms)
@@ -103,7 +105,14 @@ class Suggestions:
             query = _in_variant(query, assignment)
             now_ms = time.time_ns() // 1_000_000
             ranked = self._ranked(query, placement, known, shown_before, now_ms, deadline)
-        return self._finish(query, ranked, known, shown_before, assignment=assignment, now_ms=now_ms, deadline=deadline)
+            ranked_ms = deadline.took_ms()
+            if ranked_ms > query.budget_ms:
+                raise self._visitors.admission.refusal("late", f"a budget of {query.budget_ms} ms spent in ranking")
+        answer = self._finish(
+            query, ranked, known, shown_before, assignment=assignment, now_ms=now_ms, deadline=deadline
+        )
+        self._closing.record(deadline.took_ms() - ranked_ms)
+        return answer
 
     async def warm_up(self) -> None:
         """Connect to the store and walk the ranking once, so that the first visitor does not wait for either."""
@@ -126,7 +135,7 @@ class Suggestions:
             worn = self._rotation.worn(known.key, now_ms=now_ms, rate=query.rotation_rate, recovery_ms=recovery_ms)
         try:
             request = request_of(query, placement, worn=worn, shown_before=shown_before)
-            ranked = self._rank(request, known.history, now_ms, deadline.left_ms())
+            ranked = self._rank(request, known.history, now_ms, deadline.left_ms() - self._closing.p99_ms)
         except ExpressionError as error:
             raise bad_expression(error) from error
         if rotates:
