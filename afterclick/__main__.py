@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from afterclick import (
+    commands_catalog,
     commands_data,
     commands_evaluate,
     commands_features,
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(commands_pulsar.app, name="pulsar")
 app.add_typer(commands_load.app, name="load")
 app.add_typer(commands_rules.app, name="rules")
+app.add_typer(commands_catalog.app, name="catalog")
 app.add_typer(commands_evaluate.app, name="evaluate")
 app.add_typer(commands_features.app, name="features")
 app.command()(commands_features.metadata)

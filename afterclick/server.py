@@ -6,6 +6,7 @@ import time
 from afterclick.settings import Settings
 from api.app import build_app
 from api.catalog_table import CatalogTable
+from api.items_from_clicks import ItemsFromClicks
 from api.keys import load_or_make_keys
 from api.server import listening_socket, serve
 from api.services import Services
@@ -33,8 +34,10 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     store = OnlineStore(settings.system.store, settings.store)
     names = Names()
     archive = Archive(settings.archive.url or str(settings.archive_dir), dict(settings.archive.options))
-    collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms, names)
     recommender, catalog = _recommender_and_catalog(settings)
+    newcomers = ItemsFromClicks(bus, catalog, per_minute_max=settings.api.items_from_clicks_per_minute_max)
+    tell = newcomers if settings.api.items_from_clicks else None
+    collector = Collector(bus, settings.collector, keys.visitor_secret_bytes, _now_ms, names, tell)
     follower = ModelFollower(bus, recommender, settings.model_dir)
     visitors = VisitorReader(store)
     services = Services(
@@ -58,7 +61,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         names=names,
         checks={"bus": bus.alive},
         required=frozenset({"bus"}),
-        background=(follower.run,),
+        background=(follower.run, newcomers.run) if tell is not None else (follower.run,),
     )
     try:
         await serve(

@@ -23,6 +23,9 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         events_body_bytes_max, recommendations_body_bytes_max, catalog_body_bytes_max: of one request.
         discarded_bytes_max: read and thrown away of a body that is too large, so that its sender gets to read why.
         catalog_lines_max: products in one call.
+        items_from_clicks: make a product of an item that is clicked before the catalogue has heard of it, from what the
+            event says of it.
+        items_from_clicks_per_minute_max: by one server process; more are left out.
         in_flight_max: requests for suggestions worked on at once; beyond it 503.
         store_ms_max: longest wait for the visitor's record; less when the budget is short.
         store_share: of the time left that the read may take.
@@ -54,6 +57,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catalog_body_bytes_max: Positive = 33_554_432
     discarded_bytes_max: NonNegative = 33_554_432
     catalog_lines_max: Positive = 50_000
+    items_from_clicks: bool = False
+    items_from_clicks_per_minute_max: Positive = 600
     in_flight_max: Positive = 256
     store_ms_max: Positive = 100
     store_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5

@@ -10,7 +10,7 @@ from prometheus_client import Counter
 from ingest.attribution import Attributor, Names
 from ingest.bus.contract import Bus, Published, Record
 from ingest.errors import BusError, BusFullError, EventRejectedError, RequestRefusedError
-from ingest.events import encode_event
+from ingest.events import Event, encode_event
 from ingest.group_commit import GroupCommit, OverloadedError
 from ingest.recommendation_token import TokenCodec
 from ingest.rejections import explain_decoding, message_id_of, rejected_record
@@ -41,6 +41,7 @@ class Collector:
         secret: 16 to 64 bytes, keys the hash that raw visitor ids become. They go no further than this class.
         clock: Unix milliseconds; stamps what is rejected.
         names: of placements and variants that a `recommendation_id` may speak of.
+        tell: is given what was accepted, once it is durable; must not wait.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Collector:
         secret: bytes,
         clock: Callable[[], int],
         names: Names | None = None,
+        tell: Callable[[Sequence[Event]], None] | None = None,
     ) -> None:
+        self._tell = tell
         self._settings = settings
         self._secret = secret
         self._clock = clock
@@ -79,6 +82,8 @@ class Collector:
             _REFUSED.labels(refusal.code).inc()
             return reply_to_refusal(refusal)
         judged.count()
+        if self._tell is not None:
+            self._tell(judged.told)
         return reply_to_verdicts(judged.verdicts)
 
     async def close(self) -> None:
@@ -107,6 +112,8 @@ class Collector:
                 judged.verdicts.append(not_kept(sent.message_id))
                 return
             judged.events.append(Record(bytes.fromhex(event.visitor_key), encode_event(event), event.time_ms))
+            if self._tell is not None:
+                judged.told.append(event)
             if (copy := users_copy(event)) is not None:
                 judged.events.append(Record(bytes.fromhex(copy.visitor_key), encode_event(copy), copy.time_ms))
                 judged.copies += 1
@@ -159,6 +166,7 @@ class _Judged:
 
     def __init__(self) -> None:
         self.events: list[Record] = []
+        self.told: list[Event] = []
         self.rejected: list[Record] = []
         self.verdicts: list[Verdict] = []
         self.codes: Tally[str] = Tally()

@@ -7,6 +7,7 @@ IngestError
 │   ├── BusUnavailableError     our fault: retried until the send deadline, then 503
 │   ├── BusFullError            our fault: nothing may be trimmed; 503 until the archive catches up
 │   └── LogMismatchError        an operator's matter: state of another log; names both and the command
+├── CatalogFileError            the caller's fault: a file of products cannot be read; says which and why
 └── ArchiveError                our fault: the archive cannot be read or written; nothing is acknowledged
 """
 
@@ -59,3 +60,13 @@ class LogMismatchError(BusError):
 
 class ArchiveError(IngestError):
     """The archive cannot be read or written."""
+
+
+class CatalogFileError(IngestError):
+    """A file of products cannot be read; says what was wanted, what came and what to do."""
+
+    def __init__(self, *, wanted: str, got: str, next_step: str) -> None:
+        super().__init__(f"wanted {wanted}; got {got}; {next_step}")
+        self.wanted = wanted
+        self.got = got
+        self.next_step = next_step
