@@ -19,7 +19,15 @@ from ingest.attribution import Names
 from ingest.bus import Bus
 from ingest.collector import Collector
 from ingest.snippet import snippet_script
-from recommender.archive_counting import Archive, ClickCountsJob, OutcomesJob, count_clicks, count_outcomes
+from recommender.archive_counting import (
+    Archive,
+    ClickCountsJob,
+    EarnedJob,
+    OutcomesJob,
+    count_clicks,
+    count_earned,
+    count_outcomes,
+)
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
 from recommender.model_follower import ModelFollower
@@ -58,6 +66,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
         count_outcomes=lambda experiment: count_outcomes(OutcomesJob(archive, experiment)),
         count_clicks=lambda placement, since_ms: count_clicks(ClickCountsJob(archive, placement, since_ms)),
+        count_earned=lambda by, from_ms, until_ms: count_earned(EarnedJob(archive, by, from_ms, until_ms)),
         names=names,
         checks={"bus": bus.alive},
         required=frozenset({"bus"}),

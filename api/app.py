@@ -21,6 +21,7 @@ from api.auth import Gate
 from api.catalog_upsert import CatalogUpsert
 from api.cors import Cors
 from api.dashboard import Dashboard
+from api.earnings import Earnings
 from api.edge import Edge
 from api.errors import (
     ApiError,
@@ -44,6 +45,7 @@ from api.problems import problem_response
 from api.routes.catalog import catalog_routes
 from api.routes.dashboard import dashboard_routes
 from api.routes.docs import docs_routes
+from api.routes.earnings import earnings_route
 from api.routes.events import events_route
 from api.routes.feast import feast_routes
 from api.routes.health import health_routes
@@ -180,6 +182,7 @@ def _routes(
             ExperimentReports(services.merchandising.ledger, services.count_outcomes, retry_after_s=retry_after_s),
             gate,
         ),
+        earnings_route(Earnings(services.count_earned, retry_after_s=retry_after_s), gate),
         # The bus and the store may go down later: suggestions are answered without them, so this process stays ready.
         *health_routes(checks, required=frozenset({"requests", "catalog", "merchandising"})),
         metrics_route(gate),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from api.earnings import EarningsAnswer
 from api.merchandising import (
     Audit,
     DocumentList,
@@ -12,10 +13,11 @@ from api.merchandising import (
     MerchandisingFile,
     Undo,
 )
-from api.routes import rule_preview
+from api.routes import earnings, rule_preview
 from api.routes.merchandising import PATH
 from api.rule_forecast import ForecastQuery
 from api.rule_preview import PreviewAnswer, PreviewQuery
+from recommender.earned import BY
 from recommender.experiments import ExperimentReport
 from recommender.forecasting import Forecast
 
@@ -73,6 +75,20 @@ def merchandising_paths(kinds: Sequence[str], operation: Operation, ref: Callabl
                 Forecast,
                 (*_WRITES, 409),
                 body={"application/json": {"schema": ref(ForecastQuery)}},
+            )
+        },
+        earnings.PATH: {
+            "get": operation(
+                "What suggestions earned (secret key)",
+                EarningsAnswer,
+                (*_READS, 422, 503),
+                parameters=[
+                    {"name": "by", "in": "query", "required": False, "schema": {"type": "string", "enum": list(BY)}},
+                    *(
+                        {"name": name, "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}}
+                        for name in ("from_ms", "until_ms")
+                    ),
+                ],
             )
         },
         PATH + "/audit": {"get": operation("Who changed what, newest first (secret key)", Audit, _READS)},

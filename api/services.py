@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from api.budget import ReadHistory
 from api.catalog_table import CatalogTable
 from api.dashboard import OpenStore
+from api.earnings import CountEarned
 from api.experiment_reports import CountOutcomes
 from api.feast_shapes import ReadFeatures
 from api.keys import Keys
@@ -47,7 +48,8 @@ class Services:
         snippet: the bytes of `snippet.js`.
         names: of placements and variants; shared with the collector, which reads the tokens of answers.
         use_rules, preview: the recommender's.
-        count_outcomes, count_clicks: what an experiment's visitors did, and what was clicked where, from the archive.
+        count_outcomes, count_clicks, count_earned: what an experiment's visitors did, what was clicked where, and what
+            suggestions earned, from the archive.
         merchandising: the log of what the merchandiser decides, followed beside the requests.
     """
 
@@ -67,6 +69,7 @@ class Services:
     names: Names
     count_outcomes: CountOutcomes
     count_clicks: CountClicks
+    count_earned: CountEarned
     use_rules: Callable[[RuleSet], None]
     preview: Preview
     checks: Mapping[str, Check] = field(default_factory=dict)

@@ -46,7 +46,15 @@ from ingest.bus import open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
-from recommender.archive_counting import Archive, ClickCountsJob, OutcomesJob, count_clicks, count_outcomes
+from recommender.archive_counting import (
+    Archive,
+    ClickCountsJob,
+    EarnedJob,
+    OutcomesJob,
+    count_clicks,
+    count_earned,
+    count_outcomes,
+)
 from recommender.kernels import compile_all
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
@@ -88,6 +96,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
         count_outcomes=lambda experiment: count_outcomes(OutcomesJob(Archive("."), experiment)),
         count_clicks=lambda placement, since_ms: count_clicks(ClickCountsJob(Archive("."), placement, since_ms)),
+        count_earned=lambda by, from_ms, until_ms: count_earned(EarnedJob(Archive("."), by, from_ms, until_ms)),
         names=names,
     )
     settings = ApiSettings()

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from recommender.earned import By, Earned
 from recommender.errors import RecommenderError
 from recommender.experiments.definition import Experiment
 from recommender.experiments.report import ArmOutcomes
@@ -42,6 +43,18 @@ class ClickCountsJob(msgspec.Struct, frozen=True, tag="click-counts"):
     since_ms: int
 
 
+class EarnedJob(msgspec.Struct, frozen=True, tag="earned"):
+    """`recommender.attribution.earned`."""
+
+    archive: Archive
+    by: By
+    from_ms: int
+    until_ms: int
+
+
+Job = OutcomesJob | ClickCountsJob | EarnedJob
+
+
 class CountFailedError(RecommenderError):
     """Our fault: the archive could not be counted; says what the process said."""
 
@@ -60,7 +73,12 @@ async def count_clicks(job: ClickCountsJob, *, s_max: float = COUNT_S_MAX) -> Cl
     return msgspec.json.decode(await _run(job, s_max), type=ClickCounts)
 
 
-async def _run(job: OutcomesJob | ClickCountsJob, s_max: float) -> bytes:
+async def count_earned(job: EarnedJob, *, s_max: float = COUNT_S_MAX) -> list[Earned]:
+    """What suggestions earned; raises as `count_outcomes`."""
+    return msgspec.json.decode(await _run(job, s_max), type=list[Earned])
+
+
+async def _run(job: Job, s_max: float) -> bytes:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -84,23 +102,26 @@ async def _run(job: OutcomesJob | ClickCountsJob, s_max: float) -> bytes:
     return out
 
 
-def _count(job: OutcomesJob | ClickCountsJob) -> Any:
+def _count(job: Job) -> Any:
     # Only this process needs polars.
     from ingest.archive_place import open_place
     from ingest.archive_reader import scan_archive
+    from recommender.attribution import earned
     from recommender.experiments.outcomes import outcomes
     from recommender.forecasting.click_counts import click_counts
 
     events = scan_archive(open_place(job.archive.address, job.archive.options))
     if isinstance(job, OutcomesJob):
         return outcomes(events, job.experiment)
+    if isinstance(job, EarnedJob):
+        return earned(events, by=job.by, from_ms=job.from_ms, until_ms=job.until_ms)
     return click_counts(events, job.placement, since_ms=job.since_ms)
 
 
 def main() -> None:
     """One job."""
     os.nice(_NICE)
-    job: OutcomesJob | ClickCountsJob = msgspec.json.decode(sys.stdin.buffer.read(), type=OutcomesJob | ClickCountsJob)
+    job: Job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     sys.stdout.buffer.write(msgspec.json.encode(_count(job)))
 
 

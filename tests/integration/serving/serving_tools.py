@@ -28,7 +28,15 @@ from ingest.bus import Bus, open_bus
 from ingest.collector import Collector
 from ingest.settings import CollectorSettings
 from ingest.topics import ALL_TOPICS
-from recommender.archive_counting import Archive, ClickCountsJob, OutcomesJob, count_clicks, count_outcomes
+from recommender.archive_counting import (
+    Archive,
+    ClickCountsJob,
+    EarnedJob,
+    OutcomesJob,
+    count_clicks,
+    count_earned,
+    count_outcomes,
+)
 from recommender.merchandising import Ledger, MerchandisingLog
 from recommender.merchandising.kinds import KINDS
 from recommender.recommender import Recommender
@@ -107,6 +115,7 @@ async def serving(
         merchandising=MerchandisingLog(bus, Ledger(KINDS)),
         count_outcomes=lambda experiment: count_outcomes(OutcomesJob(place, experiment)),
         count_clicks=lambda placement, since_ms: count_clicks(ClickCountsJob(place, placement, since_ms)),
+        count_earned=lambda by, from_ms, until_ms: count_earned(EarnedJob(place, by, from_ms, until_ms)),
         names=names,
         checks={"bus": bus.alive},
     )

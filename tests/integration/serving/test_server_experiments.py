@@ -164,6 +164,9 @@ async def test_a_forecast_rests_on_what_was_shown_and_on_real_visitors_pages(ser
     assert found["gained_low"] <= found["gained"] <= found["gained_high"]
     # Whoever clicked, clicked the first; something never clicked in its place earns less.
     assert found["gained"] < 0
+    earned = (await server.client.get("/v1/earnings", headers=SECRET)).json()["groups"]
+    assert earned == [{"key": "home", "shown": 1_200, "clicked": 30, "added": 0, "sold": 0, "revenue": 0.0}]
+    assert (await server.client.get("/v1/earnings?by=weather", headers=SECRET)).status_code == 422
 
 
 async def _archive(server: Server) -> None:
