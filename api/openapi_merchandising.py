@@ -25,6 +25,7 @@ TYPES: tuple[type, ...] = (
     Audit,
     DocumentList,
     DocumentView,
+    EarningsAnswer,
     Edit,
     ExperimentReport,
     Forecast,
