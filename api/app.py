@@ -37,6 +37,7 @@ from api.errors import (
     UnsupportedMediaTypeError,
 )
 from api.experiment_reports import ExperimentReports
+from api.express import Express
 from api.feast_shapes import FeastShapes
 from api.merchandising import Merchandising
 from api.openapi import openapi_document
@@ -75,6 +76,8 @@ STATUS_OF: Mapping[type[ApiError], int] = {
 }
 """The one table from errors to statuses; `ingest` brings its own statuses with its replies."""
 
+_BUSY_PATHS = frozenset({"/v1/recommendations", "/v1/events"})
+
 _SETTLE_S = 0.02
 _CANCEL_AGAIN_S = 0.05
 
@@ -93,6 +96,7 @@ def build_app(services: Services, settings: ApiSettings) -> Starlette:
         middleware=[
             Middleware(Cors, origins=settings.origins, preflight_max_age_s=settings.preflight_max_age_s),
             Middleware(Edge, routes={route.endpoint: route.path for route in routes}),
+            Middleware(Express, routes=[r for r in routes if r.path in _BUSY_PATHS], on_error=_on_api_error),
         ],
         exception_handlers={**dict.fromkeys(STATUS_OF, _on_api_error), HTTPException: _on_http_error},
         lifespan=lambda _: _lifespan(

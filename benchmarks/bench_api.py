@@ -1,8 +1,8 @@
 """How much does one server process on one core answer?
 
 Question: `GET /v1/recommendations` (visitor's record read from the store, personal top 20 of 10,000 items, answer
-logged to the bus) and `POST /v1/events` (one event, on disk before the 202), each at saturation.
-Budget: 2,500 recommendations/s and 2,000 single-event posts/s.
+logged to the bus) and `POST /v1/events` (one event, and 100 at once, on disk before the 202), each at saturation.
+Budget: 2,500 recommendations/s, 2,000 single-event posts/s, 50,000 events/s in batches of 100.
 Machine: two cores; the server on the first, both Valkey servers and this driver on the second. Nothing else runs.
 Method: closed loop over kept-alive connections; the server's CPU is its own process time, all threads.
 
@@ -64,6 +64,9 @@ from recommender.settings import RecommenderSettings
 KEYS = Keys("wk_bench_0123456789", "sk_bench_0123456789", "ab" * 32)
 VISITORS = 2_000
 PARTITIONS = 8
+BATCH = 100
+# A batch of a shop's server holds a few events of each of many visitors.
+EVENTS_OF_A_VISITOR = 4
 
 
 async def run_server(bus_url: str, store_url: str, port: int, items: int) -> None:
@@ -139,7 +142,10 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._make())
 
 
-async def saturate(name: str, port: int, server: psutil.Process, make: Callable[[], bytes], options) -> None:
+async def saturate(
+    name: str, port: int, server: psutil.Process, make: Callable[[], bytes], options, *, each: int = 1
+) -> None:
+    """`each`: what is counted in one request; `cpu_us` is of one of these."""
     loop = asyncio.get_running_loop()
     for seconds, is_counted in ((1.0, False), (options.seconds, True)):
         took_s: list[float] = []
@@ -153,10 +159,11 @@ async def saturate(name: str, port: int, server: psutil.Process, make: Callable[
         await asyncio.gather(*(connection.done for _, connection in opened))
         if is_counted:
             elapsed_s = time.perf_counter() - started_s
-            cpu_us = (sum(server.cpu_times()[:2]) - cpu_s) / len(took_s) * 1e6
+            cpu_us = (sum(server.cpu_times()[:2]) - cpu_s) / (len(took_s) * each) * 1e6
             p50, p99 = np.percentile(took_s, [50, 99]) * 1e3
             print(
-                f"{name} per_s={len(took_s) / elapsed_s:.0f} cpu_us={cpu_us:.0f} p50_ms={p50:.2f} p99_ms={p99:.2f} "
+                f"{name} per_s={len(took_s) * each / elapsed_s:.0f} cpu_us={cpu_us:.1f} "
+                f"p50_ms={p50:.2f} p99_ms={p99:.2f} "
                 f"failed={len(failures)} n={len(took_s)} connections={options.connections}"
             )
             if failures:
@@ -182,6 +189,22 @@ def event_requests() -> Callable[[], bytes]:
     def make() -> bytes:
         number = next(sent)
         body = json.dumps(_event(number, f"visitor-{number % VISITORS}", number % 10_000, "single")).encode()
+        head = f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nX-Afterclick-Key: {KEYS.write_key}\r\n"
+        return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    return make
+
+
+def event_batches() -> Callable[[], bytes]:
+    sent = iter(range(10**9))
+
+    def make() -> bytes:
+        first = next(sent) * BATCH
+        batch = [
+            _event(n, f"visitor-{n // EVENTS_OF_A_VISITOR % VISITORS}", n % 10_000, "batch")
+            for n in range(first, first + BATCH)
+        ]
+        body = msgspec.json.encode(batch)
         head = f"POST /v1/events HTTP/1.1\r\nHost: bench\r\nX-Afterclick-Key: {KEYS.write_key}\r\n"
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
@@ -247,6 +270,7 @@ async def drive(options) -> None:
             await saturate(name, port, process, recommendation_requests(), options)
             await _print_answers(url)
             await saturate("events_single", port, process, event_requests(), options)
+            await saturate(f"events_in_batches_of_{BATCH}", port, process, event_batches(), options, each=BATCH)
         finally:
             server.kill()
             server.wait()

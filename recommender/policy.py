@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
 from feature_store.kinds import Kind
 from recommender.history import History
 from recommender.requests import RecommendRequest
@@ -60,12 +58,15 @@ def exclusions(
 def _cart_and_bought(
     history: History, *, now_ms: int, settings: RecommenderSettings
 ) -> tuple[frozenset[str], frozenset[str]]:
+    kinds = history.kind.tobytes()
+    # Most histories hold nothing but views; one look in C spares them the loop.
+    if not kinds or max(kinds) < Kind.ADD_TO_CART:
+        return frozenset(), frozenset()
     cart: set[str] = set()
     bought: set[str] = set()
     cart_since_ms = now_ms - settings.cart_ms_max
-    # Most histories hold nothing but views; one comparison in C spares them the loop.
-    for index in np.flatnonzero(history.kind >= Kind.ADD_TO_CART):
-        item_id, kind = history.item_ids[index], history.kind[index]
+    for index, kind in enumerate(kinds):
+        item_id = history.item_ids[index]
         if kind == Kind.ADD_TO_CART and history.time_ms[index] >= cart_since_ms:
             cart.add(item_id)
         elif kind == Kind.REMOVE_FROM_CART:

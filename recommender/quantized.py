@@ -142,16 +142,20 @@ def quantised_products(codes, scales, vectors, query, n, wanted, blocked):  # ty
         filled = _collect(coarse, blocked, np.float32(-np.inf), coarse_rows)
     if filled > wanted:
         filled = _keep_best(coarse, coarse_rows, filled, wanted)
-    rows = np.empty(n, np.int32)
-    scores = np.empty(n, np.float32)
-    kept = 0
+    # Before any is compared: a wrong guess at a comparison would stop the rows to come from being fetched meanwhile.
+    exact = np.empty(filled, np.float32)
     for place in range(filled):
         vector = vectors[coarse_rows[place]]
         score = np.float32(0.0)
         for f in range(len(query)):
             score += vector[f] * query[f]
-        if kept < n or score > scores[n - 1]:
-            kept = insert(rows, scores, kept, coarse_rows[place], score)
+        exact[place] = score
+    rows = np.empty(n, np.int32)
+    scores = np.empty(n, np.float32)
+    kept = 0
+    for place in range(filled):
+        if kept < n or exact[place] > scores[n - 1]:
+            kept = insert(rows, scores, kept, coarse_rows[place], exact[place])
     return rows[:kept], scores[:kept]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 from numba import njit
 
 from recommender.blend import LENGTHS, BlendParameters
-from recommender.models.knn_kernels import session_votes
-from recommender.models.own_session import OwnSession, own_rows
+from recommender.fold_in import FoldInSettings
+from recommender.models.knn_kernels import KnnIndex, KnnSettings, session_votes
+from recommender.models.own_session import OwnSession, OwnSessionSettings, own_rows
 from recommender.models.protocol import NOTHING_BLOCKED, Blocked, Prefix, Scored, grown, plain
 from recommender.models.session_knn import SessionKnn
-from recommender.models.transitions import Transitions, followers
-from recommender.quantized import ServedIals, visitor_products
+from recommender.models.transitions import TransitionRows, Transitions, TransitionSettings, followers
+from recommender.quantized import ServedIals, ServedVectors, visitor_products
 from recommender.scan import best_among
 
 
@@ -44,9 +45,10 @@ class ServedBlend:
         """The blended list."""
         index, rows, vectors = self._session_knn.index(), self._transitions.rows(), self._ials.vectors()
         self._totals = grown(self._totals, max(index.items, rows.items, vectors.items, _rows_end(prefix)))
+        # Plain tuples: numba looks the type of a named one up by name, at half a microsecond each.
         found = blended(
-            *(index, self._session_knn.settings, rows, self._transitions.settings),
-            *(vectors, self._ials.settings(), self._own_session.settings),
+            *(tuple(index), tuple(self._session_knn.settings), tuple(rows), tuple(self._transitions.settings)),
+            *(tuple(vectors), tuple(self._ials.settings()), tuple(self._own_session.settings)),
             *(plain(prefix.rows, np.int32), plain(prefix.kinds, np.uint8), plain(prefix.times_ms, np.int64)),
             *(max(n, self._depth), blocked, self._weights, self._totals, n),
         )
@@ -54,7 +56,8 @@ class ServedBlend:
 
 
 def _rows_end(prefix: Prefix) -> int:
-    return int(prefix.rows.max(initial=-1)) + 1
+    # A list's maximum: an array's costs more than the few rows of a visitor.
+    return max(prefix.rows.tolist(), default=-1) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -79,11 +82,14 @@ def blended(  # type: ignore[no-untyped-def]
     """The best `n` rows of the weighted sum of every list, each divided by its first score; ties by row.
 
     Args:
+        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings: what the models'
+            kernels take, as plain tuples.
         weights: shape (classes of session length, models).
         totals: zeros, one for each row; scratch, left as it was found.
     """
     lists = every_list(
-        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+        KnnIndex(*index), KnnSettings(*knn_settings), TransitionRows(*rows), TransitionSettings(*transition_settings),
+        ServedVectors(*vectors), FoldInSettings(*fold_in_settings), OwnSessionSettings(*own_settings),
         prefix, kinds, times_ms, depth, blocked,
     )  # fmt: skip
     return sum_of_lists(lists, weights[_length_class(len(prefix))], totals, n)

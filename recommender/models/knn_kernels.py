@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from recommender.models.session_ring import append, open_slot
+from recommender.prefetch import prefetch
 from recommender.scan import best_among, seen_later
 
 _POSTINGS, _NEWEST, _HELD = 0, 1, 2
@@ -233,7 +234,10 @@ def _walk(index, sessions_per_item, prefix):  # type: ignore[no-untyped-def]
             place = posting % len(postings)
             session = postings[place, 0]
             slot = session % len(ring_numbers)
+            prefetch(postings, postings[place, 1] % len(postings))
             if ring_numbers[slot] == session:
+                prefetch(index.session_scratch, slot)
+                prefetch(index.ring_times_ms, slot)
                 slots[distance, lengths[distance]] = slot
                 lengths[distance] += 1
             following[going_on], ahead[going_on] = distance, postings[place, 1]
@@ -294,6 +298,9 @@ def _vote(index, settings, prefix, slots, similarities, nearest, n, blocked):  #
     fading = np.empty(ring_rows.shape[1], np.float32)
     for steps in range(len(fading)):
         fading[steps] = np.exp(-np.float32(steps) / settings.reach)
+    for slot in slots:
+        prefetch(ring_rows, slot)
+        prefetch(index.ring_lengths, slot)
     touched = np.empty(len(slots) * ring_rows.shape[1], np.int32)
     count = 0
     for i in range(len(slots)):
