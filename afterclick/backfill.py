@@ -11,7 +11,7 @@ from feature_store.asked_features import by_entity
 from feature_store.backfill_store import backfill_store
 from feature_store.backfill_table import Backfilled, backfill_table
 from feature_store.online_store import OnlineStore
-from feature_store.registry import REGISTRY
+from feature_store.plugins import load_plugin
 from ingest.archive_below import archived_below
 from ingest.bus import open_bus
 
@@ -36,14 +36,16 @@ def instant_ms(text: str) -> int:
 
 
 async def backfill_running(settings: Settings, features: list[str], *, from_ms: int) -> int:
-    """Backfill the store of the system in `settings.data_dir`; returns how many events were replayed.
+    """Backfill the store of the system in `settings.data_dir`, all of it without `features`; returns how many events.
 
     Raises:
         PartFailedError: no system runs there.
         UnknownFeatureError: a feature that is not declared.
     """
     resolved = resolved_settings(settings)
-    entities = list(by_entity(features, REGISTRY))
+    plugin = load_plugin(resolved.store.features_module)
+    named = features or [feature.full_name for view in plugin.registry.views for feature in view.features]
+    entities = list(by_entity(named, plugin.registry, [view.name for view in plugin.counted]))
     place = resolved.open_archive()
     bus = await open_bus(resolved.system.bus, settings=resolved.bus, below=archived_below(place))
     store = OnlineStore(resolved.system.store, resolved.store)
@@ -65,7 +67,8 @@ def backfill_file(
         SettingsError: no features, or features of several entities.
         UnknownFeatureError: a feature that is not declared.
     """
-    entities = by_entity(features, REGISTRY)
+    plugin = load_plugin(settings.store.features_module)
+    entities = by_entity(features, plugin.registry, [view.name for view in plugin.counted])
     if len(entities) != 1:
         raise SettingsError(
             f"--features must name features of one entity for a table, got {', '.join(entities) or 'none'}; "
@@ -78,5 +81,6 @@ def backfill_file(
         from_ms=from_ms,
         to_ms=time.time_ns() // 1_000_000 if to_ms is None else to_ms,
         processes=processes,
+        features_module=settings.store.features_module,
         future_ms_max=settings.worker.future_ms_max,
     )

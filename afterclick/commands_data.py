@@ -44,7 +44,6 @@ def backfill(
     from afterclick.errors import SettingsError
     from afterclick.settings import load_settings
     from feature_store.errors import FeatureStoreError
-    from feature_store.registry import REGISTRY
     from ingest.errors import IngestError
 
     with errors_without_traceback(FeatureStoreError, IngestError):
@@ -59,6 +58,5 @@ def backfill(
             return
         if to is not None:
             raise SettingsError("--to is for a table: the store is always brought up to now; leave it away")
-        named = named or [feature.full_name for feature in REGISTRY.features]
         events = asyncio.run(backfill_running(settings, named, from_ms=instant_ms(since)))
         say(f"Online store backfilled from {events} events")

@@ -12,11 +12,13 @@ import structlog
 from afterclick.logs import configure_logs
 from afterclick.run import finished_before, stop_on_signals
 from afterclick.settings import Settings
+from feature_store.parity_watch import ParityReport
 from ingest.archive_below import archived_below
 from ingest.bus import Bus, open_bus
 from ingest.bus.late import LateBus
 from ingest.errors import BusError
 from ingest.settings import Settings as IngestSettings
+from ingest.task_ending import end_tasks
 from ingest.topics import ALL_TOPICS
 
 log = structlog.get_logger()
@@ -39,10 +41,20 @@ async def run_worker(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
 
 
 async def run_archive(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
-    """The archive."""
+    """The archive, and the check of the online store against it."""
+    from afterclick.parity_process import check_apart
+    from feature_store.parity_watch import watch_parity
     from ingest.archive import run_archive as run
 
-    await run(bus, IngestSettings(settings.collector, settings.dedup, settings.archive), settings.open_archive(), stop)
+    async def check(turn: int) -> ParityReport:
+        return await check_apart(settings.run_dir / "settings.json", turn, within_ms=settings.parity.every_ms)
+
+    watching = asyncio.create_task(watch_parity(check, settings.parity, stop))
+    try:
+        ingest = IngestSettings(settings.collector, settings.dedup, settings.archive)
+        await run(bus, ingest, settings.open_archive(), stop)
+    finally:
+        await end_tasks(watching)
 
 
 async def run_learner(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:

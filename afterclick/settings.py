@@ -9,7 +9,7 @@ import msgspec
 from afterclick.settings_file import read_sections
 from api.settings import ApiSettings
 from api.webhooks import WebhookSettings
-from feature_store.settings import StoreSettings, WorkerSettings
+from feature_store.settings import ParitySettings, StoreSettings, WorkerSettings
 from ingest.archive_place import ArchivePlace, open_place
 from ingest.bus.settings import BusSettings
 from ingest.settings import ArchiveSettings, CollectorSettings, DedupSettings
@@ -46,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
     archive: ArchiveSettings = ArchiveSettings()
     store: StoreSettings = StoreSettings()
     worker: WorkerSettings = WorkerSettings()
+    parity: ParitySettings = ParitySettings()
     recommender: RecommenderSettings = RecommenderSettings()
     learner: LearnerSettings = LearnerSettings()
     triggers: TriggerSettings = TriggerSettings()

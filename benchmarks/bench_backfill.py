@@ -22,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from feature_store.asked_features import FAMILY_OF_ENTITY
 from feature_store.backfill_table import backfill_table
-from feature_store.families import CATEGORIES, EVENT_KINDS, ITEMS, PLACEMENTS, VISITORS
 from feature_store.kernels import compile_all
 from feature_store.replay import Replay
 from feature_store.touch_columns import COLUMNS, Names
@@ -38,7 +38,6 @@ HOUR_MS = 3_600_000
 START_MS = 1_784_000_000_000 // HOUR_MS * HOUR_MS
 NAMES = np.array(["view_item", "add_to_cart", "purchase", "search", "view_item_list", "remove_from_cart"])
 SHARES = (0.70, 0.10, 0.05, 0.05, 0.08, 0.02)
-ALL = (VISITORS, ITEMS, CATEGORIES, PLACEMENTS, EVENT_KINDS)
 
 
 class Done(NamedTuple):
@@ -76,7 +75,7 @@ def measure_replay(root: Path, visitors: int) -> None:
     events, cpu_s = sum(part.events for part in done), sum(part.cpu_s for part in done)
     wall_s = max(part.ended_s for part in done) - min(part.began_s for part in done)
     print(
-        f"replay events={events} visitors={visitors} families={len(ALL)} processes=2 wall_s={wall_s:.2f} "
+        f"replay events={events} visitors={visitors} entities={len(FAMILY_OF_ENTITY)} processes=2 wall_s={wall_s:.2f} "
         f"events_per_s={events / wall_s:.0f} cpu_us_per_event={cpu_s / events * 1e6:.2f} "
         f"events_per_s_of_two_free_cores={2 * events / cpu_s:.0f}"
     )
@@ -87,7 +86,7 @@ def replay(told: tuple[Path, range]) -> Done:
     began_s, cpu_s, events = time.monotonic(), time.process_time(), 0
     for partition in partitions:
         hours = ArchiveHours(FolderPlace(root), partition)
-        records = Replay(ALL, Names(), log_id=LOG_ID, future_ms_max=HOUR_MS)
+        records = Replay(list(FAMILY_OF_ENTITY), Names(), log_id=LOG_ID, future_ms_max=HOUR_MS)
         for hour_ms in hours.hours_ms:
             records.apply(hours.rows(hour_ms, partition, COLUMNS))
         events += records.events

@@ -1,6 +1,6 @@
 """Features that somebody asks for by name, sorted by entity, with the records that each entity's are read from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -31,8 +31,8 @@ DTYPES: Final[Mapping[Dtype, Any]] = {
 """Columns of tables, by the features' dtypes."""
 
 
-def by_entity(names: Sequence[str], registry: Registry) -> dict[str, list[str]]:
-    """The names, each `entity:name`, by their entity.
+def by_entity(names: Sequence[str], registry: Registry, counted: Collection[str] = ()) -> dict[str, list[str]]:
+    """The names, each `entity:name`, by their entity; `counted`: names of a shop's own views that may be asked for.
 
     Raises:
         UnknownFeatureError: one is not declared, or is kept in no record.
@@ -40,10 +40,10 @@ def by_entity(names: Sequence[str], registry: Registry) -> dict[str, list[str]]:
     asked: dict[str, list[str]] = {}
     for name in names:
         view, _ = registry.find(name)
-        if view.entity not in FAMILY_OF_ENTITY:
+        if view.entity not in FAMILY_OF_ENTITY and view.entity not in counted:
             raise UnknownFeatureError(
-                f"feature: wanted one of {', '.join(FAMILY_OF_ENTITY)}; got {name}, which no archived event tells of; "
-                "leave it away here, and compute it from the rows"
+                f"feature: wanted one of {', '.join(FAMILY_OF_ENTITY)}; got {name}, which is not among the records "
+                "that are replayed here; leave it away, or see docs/training.md"
             )
         asked.setdefault(view.entity, []).append(name)
     return asked

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import polars as pl
 import structlog
@@ -18,14 +18,17 @@ from prometheus_client import Counter
 
 from feature_store import keys
 from feature_store.asked_features import FAMILY_OF_ENTITY
+from feature_store.custom import CountedView
 from feature_store.errors import StoreConflictError
-from feature_store.families import CATEGORIES, EVENT_KINDS, ITEMS, PLACEMENTS, VISITORS, Family
+from feature_store.families import Family
 from feature_store.item_index import ItemNumbers
+from feature_store.migration import upgraded
 from feature_store.online_store import OnlineStore, RecordWrite, StoreIdentity
+from feature_store.plugins import load_plugin
 from feature_store.record_header import POSITION_BYTES, check_record, position_of
-from feature_store.replay import Replay
+from feature_store.replay import Replay, counted_in
 from feature_store.settings import WorkerSettings
-from feature_store.touch_columns import COLUMNS, Names, names_in
+from feature_store.touch_columns import Names, columns_of, names_in
 from ingest.archive_erasure import is_erased
 from ingest.archive_hours import ArchiveHours
 from ingest.archive_place import ArchivePlace, place_of
@@ -36,7 +39,7 @@ from ingest.settings import DedupSettings
 from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
-_WRITTEN = Counter("afterclick_feature_store_backfilled_records_total", "Records written by a backfill", ["family"])
+_WRITTEN = Counter("afterclick_feature_store_backfilled_records_total", "Records written by a backfill", ["entity"])
 _BATCH_EVENTS = 20_000
 _RECORDS_A_WRITE = 2_000
 _TRIES = 50
@@ -66,7 +69,7 @@ async def backfill_store(
         bus: for the events that are not in the archive yet.
         store: to be written.
         archive: where it lies.
-        entities: of "visitor", "item", "category", "placement", "event_name".
+        entities: of "visitor", "item", "category", "placement", "event_name", and names of the shop's counted views.
         from_ms: what came before is forgotten by these records.
         settings: the worker's.
         dedup: the worker's.
@@ -79,16 +82,18 @@ async def backfill_store(
     log_id, partitions = await bus.log_id(EVENTS), await bus.partitions(EVENTS)
     identity = await store.identify()
     tombstones = await Tombstones.open(bus, reader="backfill")
-    families = [FAMILY_OF_ENTITY[entity] for entity in entities]
+    views = [view for view in load_plugin(store.settings.features_module).counted if view.name in entities]
+    built_in = [entity for entity in entities if entity in FAMILY_OF_ENTITY]
+    kinds = {entity: _built_in(entity) for entity in built_in} | {view.name: _counted(view) for view in views}
     events = 0
     try:
         for partition in range(partitions):
             names = _StoreNames(store, identity, cache_max=settings.item_cache_max)
-            replay = Replay(families, names, log_id=log_id, future_ms_max=settings.future_ms_max)
-            one = _Partition(bus, place_of(archive), partition, replay, names, dedup, tombstones)
+            replay = Replay(built_in, names, log_id=log_id, future_ms_max=settings.future_ms_max, views=views)
+            one = _Partition(bus, place_of(archive), partition, replay, names, dedup, tombstones, views)
             await one.read_archive(from_ms)
             await one.read_tail()
-            await _Writer(store, identity, settings, one, log_id=log_id).write(families)
+            await _Writer(store, identity, settings, one, kinds, log_id=log_id).write()
             events += replay.events
             _log.info("backfilled a partition", partition=partition, events=replay.events)
     finally:
@@ -104,9 +109,9 @@ class _StoreNames(Names):
         self._numbers = ItemNumbers(store, cache_max=cache_max)
         self._identity = identity
 
-    async def admit(self, rows: pl.DataFrame) -> None:
-        """Have a number for every name in `rows`."""
-        unknown = [name for name in names_in(rows) if self.find(name) is None]
+    async def admit(self, names: set[str]) -> None:
+        """Have a number for each of the names."""
+        unknown = [name for name in names if self.find(name) is None]
         if unknown:
             for name, number in (await self._numbers.indexes(unknown, identity=self._identity)).items():
                 self.set_number(name, number)
@@ -124,8 +129,11 @@ class _Partition:
         names: _StoreNames,
         dedup: DedupSettings,
         tombstones: Tombstones,
+        views: Sequence[CountedView],
     ) -> None:
         self._bus = bus
+        self._views = views
+        self._columns = columns_of(views)
         self._place = place
         self.partition = partition
         self.replay = replay
@@ -151,7 +159,7 @@ class _Partition:
             where &= ~is_erased(erased)
         for hour_ms in hours.hours_ms:
             if hour_ms > from_ms - _HOUR_MS:
-                rows = await asyncio.to_thread(hours.rows, hour_ms, self.partition, COLUMNS, where)
+                rows = await asyncio.to_thread(hours.rows, hour_ms, self.partition, self._columns, where)
                 await self._apply(rows)
 
     async def read_tail(self) -> None:
@@ -175,38 +183,58 @@ class _Partition:
                     for entry, event in zip(found.entries, found.events, strict=True)
                 ]
                 if len(held) >= _BATCH_EVENTS:
-                    await self._apply(rows_of(held).select(COLUMNS))
+                    await self._apply(rows_of(held))
                     held = []
                 self.last = max(self.last or delivery.last, delivery.last)
-        await self._apply(rows_of(held).select(COLUMNS))
+        await self._apply(rows_of(held))
 
     async def _apply(self, rows: pl.DataFrame) -> None:
         if len(rows):
-            await self._names.admit(rows)
+            names = names_in(rows)
+            if self._views:
+                _, touches = counted_in(rows, self._views, future_ms_max=self.replay.future_ms_max)
+                names |= {touch.name for touch in touches}
+            await self._names.admit(names)
             await asyncio.to_thread(self.replay.apply, rows)
             self.last = max(Position.parse(rows["position"][-1]), self.last or Position(0, 0, 0))
+
+
+class _Kind(NamedTuple):
+    """How an entity is kept: the records' family, and the key of one by (partition, what it is called, names)."""
+
+    family: Family
+    key_of: Callable[[int, str, Names], bytes]
 
 
 class _Writer:
     """Writes one partition's records over those of the workers."""
 
     def __init__(
-        self, store: OnlineStore, identity: StoreIdentity, settings: WorkerSettings, source: _Partition, *, log_id: int
+        self,
+        store: OnlineStore,
+        identity: StoreIdentity,
+        settings: WorkerSettings,
+        source: _Partition,
+        kinds: Mapping[str, _Kind],
+        *,
+        log_id: int,
     ) -> None:
         self._store = store
         self._identity = identity
         self._log_id = log_id
         self._source = source
-        self._ttl_ms: Mapping[Family, int] = {VISITORS: settings.visitor_ttl_ms}
+        self._kinds = kinds
+        self._ttl_ms = {"visitor": settings.visitor_ttl_ms}
         self._item_ttl_ms = settings.item_ttl_ms
 
-    async def write(self, families: Sequence[Family]) -> None:
+    async def write(self) -> None:
         """Every record of the replay; those that a worker got ahead with after reading on."""
-        if placements := self._source.replay.records.get(PLACEMENTS):
+        records = self._source.replay.records
+        if placements := records.get("placement"):
             await self._store.send([("SADD", keys.PLACEMENTS, *placements)], run_id=self._identity.run_id)
-        left = [(family, key) for family in families for key in self._source.replay.records[family]]
+        left = [(entity, key) for entity, found in records.items() for key in found]
         for _ in range(_TRIES):
-            ahead: list[tuple[Family, str]] = []
+            ahead: list[tuple[str, str]] = []
             for first in range(0, len(left), _RECORDS_A_WRITE):
                 ahead += await self._write_some(left[first : first + _RECORDS_A_WRITE])
             if not ahead:
@@ -219,29 +247,30 @@ class _Writer:
             "run the backfill again when there is less traffic"
         )
 
-    async def _write_some(self, wanted: Sequence[tuple[Family, str]]) -> list[tuple[Family, str]]:
+    async def _write_some(self, wanted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """One try; returns what others were ahead with."""
-        partition, stamp = self._source.partition, self._source.stamp
-        store_keys = [_KEY_OF[family](partition, key, self._source.replay.names) for family, key in wanted]
+        partition, stamp, names = self._source.partition, self._source.stamp, self._source.replay.names
+        store_keys = [self._kinds[entity].key_of(partition, key, names) for entity, key in wanted]
         live = await self._store.read(store_keys, run_id=self._identity.run_id)
         writes: list[RecordWrite] = []
         places: list[int] = []
-        ahead: list[tuple[Family, str]] = []
-        for place, ((family, key), record) in enumerate(zip(wanted, live, strict=True)):
+        ahead: list[tuple[str, str]] = []
+        for place, ((entity, key), record) in enumerate(zip(wanted, live, strict=True)):
             if record is not None:
-                check_record(record, layout=family.layout, log_id=self._log_id)
+                family = self._kinds[entity].family
+                check_record(upgraded(record), layout=family.layout, shape=family.shape, log_id=self._log_id)
                 if position_of(record) > Position.from_bytes(stamp):
-                    ahead.append((family, key))
+                    ahead.append((entity, key))
                     continue
-            made = stamp + self._source.replay.records[family][key][POSITION_BYTES:]
-            ttl_ms = self._ttl_ms.get(family, self._item_ttl_ms)
+            made = stamp + self._source.replay.records[entity][key][POSITION_BYTES:]
+            ttl_ms = self._ttl_ms.get(entity, self._item_ttl_ms)
             writes.append(RecordWrite(store_keys[place], record, made, ttl_ms))
             places.append(place)
         failed = await self._store.write(writes, partitions=[partition], identity=self._identity, catching_up=False)
         lost = set(failed)
         for n, place in enumerate(places):
             if n not in lost:
-                _WRITTEN.labels(wanted[place][0].name).inc()
+                _WRITTEN.labels(wanted[place][0]).inc()
         return [*ahead, *(wanted[places[n]] for n in failed)]
 
 
@@ -249,10 +278,18 @@ def _of_number(key_of: Callable[[int, int], bytes], prefix: str) -> Callable[[in
     return lambda partition, key, names: key_of(partition, names.number_of(prefix + key))
 
 
-_KEY_OF: Final[Mapping[Family, Callable[[int, str, Names], bytes]]] = {
-    VISITORS: lambda _partition, key, _names: keys.visitor_key_of(key),
-    ITEMS: _of_number(keys.item_key, ""),
-    CATEGORIES: _of_number(keys.category_key, keys.category_name("")),
-    PLACEMENTS: lambda partition, key, _names: keys.placement_key(partition, key),
-    EVENT_KINDS: lambda partition, _key, _names: keys.event_kinds_key(partition),
+_KEY_OF: Final[Mapping[str, Callable[[int, str, Names], bytes]]] = {
+    "visitor": lambda _partition, key, _names: keys.visitor_key_of(key),
+    "item": _of_number(keys.item_key, ""),
+    "category": _of_number(keys.category_key, keys.category_name("")),
+    "placement": lambda partition, key, _names: keys.placement_key(partition, key),
+    "event_name": lambda partition, _key, _names: keys.event_kinds_key(partition),
 }
+
+
+def _built_in(entity: str) -> _Kind:
+    return _Kind(FAMILY_OF_ENTITY[entity], _KEY_OF[entity])
+
+
+def _counted(view: CountedView) -> _Kind:
+    return _Kind(view.family, _of_number(keys.custom_key, keys.custom_name(view.name, "")))

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from feature_store.asked_features import DTYPES, FAMILY_OF_ENTITY, by_entity
-from feature_store.definitions import Registry
+from feature_store.asked_features import DTYPES, by_entity
 from feature_store.kernels import compile_all
+from feature_store.plugins import load_plugin
 from feature_store.reading import read_features
-from feature_store.registry import REGISTRY
 from feature_store.replay import Replay
 from feature_store.settings import WorkerSettings
-from feature_store.touch_columns import COLUMNS, Names
+from feature_store.touch_columns import Names, columns_of
 from ingest.archive_files import log_id_of
 from ingest.archive_hours import ArchiveHours
 from ingest.archive_place import ArchivePlace, open_place, place_of
@@ -42,7 +41,7 @@ def backfill_table(
     from_ms: int,
     to_ms: int,
     processes: int = 2,
-    registry: Registry = REGISTRY,
+    features_module: str = "",
     future_ms_max: int = WorkerSettings().future_ms_max,
 ) -> Backfilled:
     """Write `out`, Parquet: the key of every entity that was seen, and `features` as they were at `to_ms`.
@@ -57,7 +56,7 @@ def backfill_table(
         from_ms: events accepted before it are left out.
         to_ms: and those accepted after it; the instant of the values.
         processes: with 1, all of it happens in this one.
-        registry: where the features are declared; with more processes only those that Afterclick declares.
+        features_module: where a shop's own features are declared, as in the settings.
         future_ms_max: as the worker has it.
 
     Raises:
@@ -65,7 +64,8 @@ def backfill_table(
         ValueError: features of more than one entity.
         ArchiveError: the archive cannot be read.
     """
-    [entity, *others] = by_entity(features, registry)
+    plugin = load_plugin(features_module)
+    [entity, *others] = by_entity(features, plugin.registry, [view.name for view in plugin.counted])
     if others:
         raise ValueError(
             f"a table has one row an entity: wanted features of one kind; got {entity}, {', '.join(others)}"
@@ -77,10 +77,10 @@ def backfill_table(
     tasks = [
         _Task(place.address, place.storage_options, p, entity, from_ms, to_ms, future_ms_max) for p in largest_first
     ]
-    dtypes = {name: DTYPES[registry.find(name)[1].feature.dtype] for name in features}
+    dtypes = {name: DTYPES[plugin.registry.find(name)[1].feature.dtype] for name in features}
     schema = {entity: pl.String, **dtypes}
     out.parent.mkdir(parents=True, exist_ok=True)
-    reading = _Reading(entity, list(features), to_ms, registry, schema)
+    reading = _Reading(entity, list(features), to_ms, features_module, schema)
     events, replay_s, frames = 0, 0.0, []
     for replayed in _run(tasks, reading, processes):
         events += replayed.events
@@ -109,15 +109,16 @@ class _Reading(NamedTuple):
     entity: str
     features: list[str]
     at_ms: int
-    registry: Registry
+    features_module: str
     schema: dict[str, Any]
 
     def frame(self, records_of: Iterable[tuple[str, Sequence[bytes | None]]], names: Names) -> pl.DataFrame:
         """One row a key."""
         frames, rows = [], []
+        registry = load_plugin(self.features_module).registry
         for key, records in records_of:
             values = read_features(
-                self.entity, records, self.features, self.at_ms, name_of=names.name_of, registry=self.registry
+                self.entity, records, self.features, self.at_ms, name_of=names.name_of, registry=registry
             )
             rows.append((key, *values))
             if len(rows) >= _ROWS_A_FRAME:
@@ -140,28 +141,27 @@ def _run(tasks: Sequence[_Task], reading: _Reading, processes: int) -> Iterable[
     if processes == 1 or len(tasks) < 2:
         yield from (_replayed(task, reading) for task in tasks)
         return
-    # Functions in the registry cannot be sent to another process; a child has its own.
-    told = reading._replace(registry=None)  # type: ignore[arg-type]
     with multiprocessing.get_context("spawn").Pool(min(processes, len(tasks)), compile_all) as pool:
-        yield from pool.imap_unordered(_replayed_apart, [(task, told) for task in tasks])
+        yield from pool.imap_unordered(_replayed_apart, [(task, reading) for task in tasks])
 
 
 def _replayed_apart(told: tuple[_Task, _Reading]) -> _Replayed:
-    task, reading = told
-    return _replayed(task, reading._replace(registry=REGISTRY))
+    return _replayed(*told)
 
 
 def _replayed(task: _Task, reading: _Reading) -> _Replayed:
     place = open_place(task.address, task.options)
     names = Names()
-    family = FAMILY_OF_ENTITY[task.entity]
-    replay = Replay([family], names, log_id=log_id_of(place) or 0, future_ms_max=task.future_ms_max)
+    views = [view for view in load_plugin(reading.features_module).counted if view.name == task.entity]
+    entities = [] if views else [task.entity]
+    log_id = log_id_of(place) or 0
+    replay = Replay(entities, names, log_id=log_id, future_ms_max=task.future_ms_max, views=views)
     hours = ArchiveHours(place, task.partition)
     within = pl.col("accepted_at_ms").is_between(task.from_ms, task.to_ms)
     for hour_ms in hours.hours_ms:
         if task.from_ms - _HOUR_MS < hour_ms <= task.to_ms:
-            replay.apply(hours.rows(hour_ms, task.partition, COLUMNS, within))
-    records, done_s = replay.records[family], time.monotonic()
+            replay.apply(hours.rows(hour_ms, task.partition, columns_of(views), within))
+    records, done_s = replay.records[task.entity], time.monotonic()
     if task.entity != "visitor":
         return _Replayed(task.partition, replay.events, done_s, None, records)
     rows = reading.frame(((key, [record]) for key, record in records.items()), names)

@@ -1,46 +1,111 @@
 """The records of one partition, made again in memory from archived columns by the kernels that the worker runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from feature_store.families import Family
-from feature_store.touch_columns import Batch, Names, Touching, touch_columns
-from feature_store.touches import ROW
+from feature_store import keys
+from feature_store.asked_features import FAMILY_OF_ENTITY
+from feature_store.custom import CountedView
+from feature_store.custom_touches import CustomTouch, custom_touches, gather_custom
+from feature_store.touch_columns import Batch, Names, Touching, applicable, touch_columns
+from feature_store.touch_gathering import PlacedEvent, Touched
+from feature_store.touches import MAJOR, MINOR_INDEX, ROW
+from ingest.archive_rows import events_of
+from ingest.bus.contract import Position
+
+Records = dict[str, bytes]
+"""By what their entity is called: see `Batch.keys_of`; of a counted view its key."""
 
 
 class Replay:
     """Takes archived rows in order of position; has every record as the worker would have written it by then.
 
     Args:
-        families: which records are kept.
-        names: numbers of items and categories; new ones are given as they come.
+        entities: whose records are kept; of those with a family of their own.
+        names: numbers of items, categories and keys of counted views; new ones are given as they come.
         log_id: of the archive.
         future_ms_max: as the worker has it.
+        until: by entity, of which keys alone records are kept, and up to which position each.
+        views: a shop's own, whose records are kept too, under the view's name.
     """
 
-    def __init__(self, families: Sequence[Family], names: Names, *, log_id: int, future_ms_max: int) -> None:
-        self._families = families
+    def __init__(
+        self,
+        entities: Sequence[str],
+        names: Names,
+        *,
+        log_id: int,
+        future_ms_max: int,
+        until: Mapping[str, Mapping[str, Position]] | None = None,
+        views: Sequence[CountedView] = (),
+    ) -> None:
+        self._entity_of = {FAMILY_OF_ENTITY[entity].name: entity for entity in entities}
+        self._families = [FAMILY_OF_ENTITY[entity] for entity in entities]
         self.names = names
         self._log_id = log_id
-        self._future_ms_max = future_ms_max
-        self.records: dict[Family, dict[str, bytes]] = {family: {} for family in families}
-        """By `Batch.keys_of`."""
+        self.future_ms_max = future_ms_max
+        self._until = until
+        self._views = views
+        self._view_of = {view.family.name: view.name for view in views}
+        self.records: dict[str, Records] = {entity: {} for entity in (*entities, *self._view_of.values())}
+        """By entity, or by the name of a counted view."""
         self.events = 0
         """Events applied."""
 
     def apply(self, rows: pl.DataFrame) -> None:
-        """Take in rows, with the columns `touch_columns.COLUMNS`."""
-        batch = touch_columns(rows, self.names, self._families, future_ms_max=self._future_ms_max)
+        """Take in rows, with the columns `columns_of(views)`."""
+        batch = touch_columns(rows, self.names, self._families, future_ms_max=self.future_ms_max)
         self.events += len(batch.events)
         for touching in batch.families:
-            self._apply(touching, batch)
+            entity = self._entity_of[touching.family.name]
+            if self._until is not None:
+                touching = _up_to(touching, self._until[entity], batch, self.names)
+            if len(touching.touches):
+                self._apply(entity, touching, batch)
+        if self._views:
+            placed, touches = counted_in(rows, self._views, future_ms_max=self.future_ms_max)
+            number_of = {touch.name: self.names.number_of(touch.name) for touch in touches}
+            for touched in gather_custom(placed, touches, self._views, number_of=number_of):
+                self._apply_counted(self._view_of[touched.family.name], touched)
 
-    def _apply(self, touching: Touching, batch: Batch) -> None:
-        records = self.records[touching.family]
+    def _apply(self, entity: str, touching: Touching, batch: Batch) -> None:
         different, touching.touches[:, ROW] = np.unique(touching.entity, return_inverse=True)
-        entities = batch.keys_of(touching.family, different.tolist(), self.names)
-        stored = [records.get(entity) for entity in entities]
-        written = touching.family.apply(stored, touching.touches, self.names.hashes, self._log_id)
-        records.update((entity, record) for entity, record in zip(entities, written, strict=True) if record is not None)
+        called = batch.keys_of(touching.family, different.tolist(), self.names)
+        self._write(entity, Touched(touching.family, [], [], touching.touches), called)
+
+    def _apply_counted(self, view: str, touched: Touched) -> None:
+        prefix = keys.custom_name(view, "")
+        numbers = [keys.split_item_key(key)[1] for key in touched.keys]
+        self._write(view, touched, [self.names.name_of(number).removeprefix(prefix) for number in numbers])
+
+    def _write(self, entity: str, touched: Touched, called: Sequence[str]) -> None:
+        records = self.records[entity]
+        stored = [records.get(key) for key in called]
+        written = touched.family.apply(stored, touched.touches, self.names.hashes, self._log_id)
+        records.update((key, record) for key, record in zip(called, written, strict=True) if record is not None)
+
+
+def counted_in(
+    rows: pl.DataFrame, views: Sequence[CountedView], *, future_ms_max: int
+) -> tuple[list[PlacedEvent], list[CustomTouch]]:
+    """What counted views count of archived rows. Their key functions take events, so here events are made."""
+    counted = {event for view in views for event in view.counts.values()}
+    told = rows.filter(applicable(future_ms_max) & pl.col("event").is_in(sorted(counted)))
+    placed = [PlacedEvent(row.event, row.partition, row.position) for row in events_of(told)]
+    return placed, custom_touches(placed, views)
+
+
+def _up_to(touching: Touching, until: Mapping[str, Position], batch: Batch, names: Names) -> Touching:
+    """The touches of some entities, each up to a position."""
+    different, place = np.unique(touching.entity, return_inverse=True)
+    ends = [until.get(key, _NEVER) for key in batch.keys_of(touching.family, different.tolist(), names)]
+    major = np.array([end.major for end in ends], np.int64)[place]
+    minor_index = np.array([end.minor << 32 | end.index for end in ends], np.int64)[place]
+    touches = touching.touches
+    kept = (touches[:, MAJOR] < major) | ((touches[:, MAJOR] == major) & (touches[:, MINOR_INDEX] <= minor_index))
+    return Touching(touching.family, touching.entity[kept], touching.event[kept], touches[kept])
+
+
+_NEVER = Position(-1, 0, 0)

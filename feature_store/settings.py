@@ -63,6 +63,21 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     catch_up_lease_ms: Positive = 15_000
 
 
+class ParitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of the online store is held against the archive, and how often."""
+
+    every_ms: Positive = 300_000
+    """One partition is looked at each time, in turn."""
+    visitors: NotNegative = 32
+    items: NotNegative = 16
+    """Entities of a sample; with both 0 nothing is checked."""
+    lookback_ms: Annotated[int, msgspec.Meta(ge=7_200_000)] = 26 * 3_600_000
+    """How far back a check reads the archive: what bounds its cost. Visitors first seen before are not checked, nor are
+    features of windows that do not fit into it."""
+    settle_ms: Positive = 15_000
+    """How long a record may wait for the archive to come to its position; then it is not checked this time."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The room's settings."""
 

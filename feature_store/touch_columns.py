@@ -31,6 +31,7 @@ from feature_store.touches import (
     Touches,
 )
 from feature_store.visitor_layout import SHOWN_KIND
+from ingest.archive_rows import SCHEMA
 from ingest.events import EVENT_NAMES
 
 Numbers = NDArray[np.int64]
@@ -53,6 +54,7 @@ COLUMNS: Final = (
 )
 """What is read of the archive."""
 
+_ALL_COLUMNS: Final = tuple(SCHEMA)
 _NONE: Final = -1
 _LINE_COLUMNS: Final = ("item_id", "quantity", "price", "item_category")
 
@@ -67,6 +69,11 @@ _RING_KIND: Final = _by_event(
 _ITEM_METRIC: Final = _by_event(layouts.ITEM_METRIC_OF_EVENT)
 _PLACEMENT_METRIC: Final = _by_event(layouts.PLACEMENT_METRIC_OF_EVENT)
 _EVENT_NUMBER: Final = _by_event({name: number for number, name in enumerate(layouts.EVENT_KINDS.metrics)})
+
+
+def columns_of(views: Sequence[object]) -> tuple[str, ...]:
+    """What is read of the archive where a shop's counted views are wanted, too: their keys may be made of any field."""
+    return _ALL_COLUMNS if views else COLUMNS
 
 
 class Names:
@@ -169,7 +176,7 @@ def touch_columns(rows: pl.DataFrame, names: Names, families: Sequence[Family], 
         families: of visitors, items, categories, placements and event kinds those that are wanted.
         future_ms_max: as the worker has it.
     """
-    events = rows.filter(_applicable(future_ms_max))
+    events = rows.filter(applicable(future_ms_max))
     wanted = set(families)
     event = events["event"].cast(pl.Enum(EVENT_NAMES)).to_physical().to_numpy().astype(np.int64)
     places = _places_of(events)
@@ -208,7 +215,7 @@ def mapped(values: pl.Series, number_of: Callable[[Any], int]) -> Numbers:
     return joined["number"].to_numpy()
 
 
-def _applicable(future_ms_max: int) -> pl.Expr:
+def applicable(future_ms_max: int) -> pl.Expr:
     """As `placing` and `event_touches.check_event`; what the archive holds has passed the rest of their checks."""
     time_ms = pl.col("time_ms")
     in_time = (time_ms >= 0) & (time_ms < TIME_MS_END) & (time_ms <= pl.col("received_at_ms") + future_ms_max)

@@ -37,7 +37,7 @@ def _click(number: int, visitor_number: int, rng: random.Random, *, may_be_late:
     if rng.random() < 0.15:
         name = "view_item_list"
     lines = {"search": 0, "view_item_list": 5, "purchase": 2}.get(name, 1)
-    visitor = visitor_of(visitor_number)
+    visitor = visitor_of(1 + visitor_number)  # sixteen zeros stand for nobody, where an event was erased
     time_ms = now_ms() - (rng.randrange(3 * HOUR_MS) if rng.random() < 0.3 else rng.randrange(500))
     event: dict[str, Any] = {
         "message_id": f"message-{number:08d}",

@@ -11,10 +11,14 @@ import pytest
 from feature_store import keys
 from feature_store.backfill_store import backfill_store
 from feature_store.backfill_table import backfill_table
+from feature_store.definitions import Value
 from feature_store.dump import Windows, dump_windows
+from feature_store.online_store import OnlineStore
+from feature_store.plugins import load_plugin
+from feature_store.reading import read_features
 from feature_store.rebuild import rebuild_online_store
 from feature_store.registry import REGISTRY
-from feature_store.settings import WorkerSettings
+from feature_store.settings import StoreSettings, WorkerSettings
 from ingest.archive import run_archive
 from ingest.archive_reader import scan_archive
 from ingest.bus.contract import Position
@@ -101,10 +105,10 @@ async def test_a_table_says_what_the_store_says(
     assert 250 < done.events <= 300
 
 
-def _rounded(value: object) -> object:
+def _rounded(value: Value) -> Value:
     """As `dump_windows` does."""
     if isinstance(value, list):
-        return [_rounded(one) for one in value]
+        return [float(f"{one:.9g}") if isinstance(one, float) else one for one in value]
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
@@ -123,3 +127,66 @@ async def test_a_table_of_a_span_counts_only_what_was_accepted_in_it(embedded_sy
     late = scan_archive(root).filter("late").select(pl.len()).collect().item()
     assert first.events + second.events == 160 - late
     assert 0 < first.events <= 100
+
+
+_SHOP_FEATURES = """
+from feature_store.custom import CountedView
+
+FEATURES = [
+    CountedView(
+        "shelf", "merchandising", "products by the first letter of their category",
+        key=lambda event, item: item.item_category and item.item_category[-1],
+        counts={"view": "view_item", "bought": "purchase"}, windows=("24h",),
+    )
+]
+"""
+
+
+async def test_a_shops_new_counted_view_gets_its_history(embedded_system: System, tmp_path: Path) -> None:
+    system, rng, root, module = embedded_system, random.Random(9), tmp_path / "archive", tmp_path / "shop_features.py"
+    async with working(system.bus, system.store):
+        await taken_in(system.store, await publish(system.bus, clicks(300, 0, rng)))
+    await archive_until(system, root, 300)
+    module.write_text(_SHOP_FEATURES)
+    store = OnlineStore(system.store_server.url, StoreSettings(features_module=str(module)))
+    try:
+        async with working(system.bus, store):
+            await taken_in(store, await publish(system.bus, clicks(100, 300, rng)))
+            at_ms = now_ms()
+            before = await _shelves(store, at_ms)
+            await backfill_store(system.bus, store, root, ["shelf"])
+            await taken_in(store, await publish(system.bus, clicks(100, 400, rng)))
+            at_ms = now_ms()
+            backfilled = await _shelves(store, at_ms)
+        await archive_until(system, root, 500)
+        out = tmp_path / "shelves.parquet"
+        features = ["shelf:view_24h", "shelf:bought_24h", "shelf:bought_decayed"]
+        backfill_table(root, features, out, from_ms=0, to_ms=at_ms, features_module=str(module))
+        await rebuild_online_store(system.bus, store, WorkerSettings())
+        replayed = await _shelves(store, at_ms)
+    finally:
+        await store.close()
+
+    assert backfilled == replayed
+    assert set(replayed) == {"0", "1", "2"}
+    assert all(replayed[shelf][0] > values[0] > 0 for shelf, values in before.items())
+    rows = pl.read_parquet(out)
+    assert {row[0]: [_rounded(value) for value in row[1:]] for row in rows.iter_rows()} == replayed
+
+
+async def _shelves(store: OnlineStore, at_ms: int) -> dict[str, list[Value]]:
+    """Of each shelf: views and purchases of 24 h, and decayed purchases."""
+    [names] = await store.send([("LRANGE", keys.ITEM_IDS, 0, -1)])
+    registry = load_plugin(store.settings.features_module).registry
+    found: dict[str, list[bytes]] = {}
+    async for key, record in store.scan(b"u:*"):
+        name = names[keys.split_item_key(key)[1]].decode()
+        found.setdefault(name.removeprefix(keys.custom_name("shelf", "")), []).append(record)
+    features = ["view_24h", "bought_24h", "bought_decayed"]
+    return {
+        shelf: [
+            _rounded(value)
+            for value in read_features("shelf", records, features, at_ms, name_of=str, registry=registry)
+        ]
+        for shelf, records in found.items()
+    }
