@@ -54,6 +54,7 @@ async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
         read_features=OnlineFeatures(store, visitors).read,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
+        why_not=recommender.why_not,
         use_rules=recommender.use_rules,
         preview=recommender.preview,
         rerank=recommender.rerank,

@@ -21,6 +21,7 @@ from api.routes.recommendations import recommendations_routes
 from api.routes.rerank import rerank_route
 from api.routes.rule_preview import rule_preview_routes
 from api.routes.visitors import recent_route
+from api.routes.why_not import why_not_route
 from api.rule_forecast import RuleForecast
 from api.rule_preview import Preview, RulePreview
 from api.served_answers import ServedAnswers
@@ -78,6 +79,7 @@ class Asking:
         self.suggestions = Suggestions(
             visitors=self._visitors,
             rank=services.rank,
+            why_not=services.why_not,
             properties=services.catalog.properties,
             log=log_served,
             decided=decided,
@@ -115,6 +117,7 @@ class Asking:
             *list_routes(services.rank, services.similar, properties, gate),
             recent_route(recent, gate),
             explain_route(self._served, self._visitors, gate),
+            why_not_route(self.suggestions.why_not, gate),
             *rule_preview_routes(RulePreview(*shared), self._forecast(*shared), gate),
             placements_route(self._placements, self._decided.version_of_placement, gate),
             bulk_route(bulk, gate, bytes_max=settings.bulk_body_bytes_max, discarded_bytes_max=discarded),

@@ -11,15 +11,17 @@ from api.recent_items import KNOWN as KNOWN_RECENT
 from api.recent_items import LISTS as LISTS_RECENT
 from api.recent_items import RecentItems, RecentQuery
 from api.reranking import RerankAnswer, RerankQuery
-from api.routes import bulk, explain, feast, placements, privacy, recommendations, rerank, visitors
+from api.routes import bulk, explain, feast, placements, privacy, recommendations, rerank, visitors, why_not
 from api.routes.catalog import LINES_TYPES
 from api.routes.explain import ExplainQuery, Explanation
 from api.routes.lists import KNOWN as KNOWN_LIST
 from api.routes.lists import LISTS as LISTS_LIST
 from api.routes.lists import ItemList, ListQuery
 from api.routes.placements import PlacementList
+from api.routes.why_not import WhyNotQuery
 from api.suggestions import Recommendations
 from ingest.verdicts import Answer
+from recommender.why_not import WhyNot
 
 TYPES: tuple[type, ...] = (
     RecommendationQuery,
@@ -32,6 +34,8 @@ TYPES: tuple[type, ...] = (
     RecentItems,
     ExplainQuery,
     Explanation,
+    WhyNotQuery,
+    WhyNot,
     PlacementList,
     Export,
     Receipt,
@@ -40,7 +44,7 @@ TYPES: tuple[type, ...] = (
     PushQuery,
     BulkProblem,
 )
-QUERIES = frozenset({"ListQuery", "RecentQuery", "ExplainQuery"})
+QUERIES = frozenset({"ListQuery", "RecentQuery", "ExplainQuery", "WhyNotQuery"})
 """Query structs that are taken apart into parameters and referred to nowhere."""
 
 _READS = (401, 422, 503)
@@ -62,6 +66,7 @@ def asking_paths(schemas: dict[str, Any]) -> dict[str, Any]:
     questions = parameters_of(schemas["RecommendationQuery"], KNOWN, LISTS)
     lists = parameters_of(schemas["ListQuery"], KNOWN_LIST, LISTS_LIST)
     recent = parameters_of(schemas["RecentQuery"], KNOWN_RECENT, LISTS_RECENT)
+    missed = parameters_of(schemas["WhyNotQuery"], why_not.KNOWN, LISTS)
     explained = parameters_of(schemas["ExplainQuery"], explain.KNOWN, frozenset())
     item, answered = path_parameter("item_id"), path_parameter("recommendation_id", longest=160)
     visitor = path_parameter("visitor_id", longest=visitors.VISITOR_CHARACTERS_MAX)
@@ -147,6 +152,14 @@ def asking_paths(schemas: dict[str, Any]) -> dict[str, Any]:
                 Explanation,
                 (*_READS, 403, 404),
                 parameters=explained,
+            )
+        },
+        why_not.PATH: {
+            "get": operation(
+                "What stands in an item's way into an answer (secret key)",
+                WhyNot,
+                (*_READS, 403),
+                parameters=missed,
             )
         },
         placements.PATH: {

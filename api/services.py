@@ -18,6 +18,7 @@ from api.routes.health import Check
 from api.routes.lists import Similar
 from api.rule_forecast import CountClicks
 from api.rule_preview import Preview
+from api.suggestions import RankedWithout
 from ingest.attribution import Names
 from ingest.bus.contract import Bus
 from recommender.merchandising import MerchandisingLog
@@ -38,6 +39,7 @@ class Services:
         read_features: values of features by entity, from the online store.
         person: reads out and erases what is stored under a visitor key.
         rank: the recommender.
+        why_not: what the recommender says keeps an item out of an answer.
         rerank: the recommender's order of a shop's own candidates.
         similar: the recommender's list for one item.
         catalog: the table; its `describe` is the recommender's.
@@ -58,6 +60,7 @@ class Services:
     read_features: ReadFeatures
     person: Person
     rank: Rank
+    why_not: RankedWithout
     rerank: Rerank
     similar: Similar
     catalog: CatalogTable

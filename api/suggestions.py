@@ -16,14 +16,17 @@ from api.question import RecommendationQuery, bad_expression, placement_of, requ
 from api.visitors import Known, Visitors
 from recommender.errors import ExpressionError
 from recommender.experiments.running import Assignment
-from recommender.history import EMPTY_HISTORY
+from recommender.history import EMPTY_HISTORY, History
 from recommender.placements import Placement, Placements
 from recommender.requests import Logic, Rank, Ranked, RecommendRequest, Suggestion
 from recommender.rotation import Rotation
+from recommender.why_not import WhyNot
 
 Properties = Callable[[str, Sequence[str]], dict[str, Any] | None]
 """Those facts of an item that are known, by name."""
 
+RankedWithout = Callable[[str, RecommendRequest, History, int], WhyNot]
+"""`why_not(item_id, request, history, now_ms)`: what keeps an item out of an answer."""
 
 _NOBODY = "nobody"
 _WARM_UP_MS = 1_000.0
@@ -60,7 +63,7 @@ class Suggestions:
     """Composes what answers are made of.
 
     Args:
-        rank: synchronous, without I/O.
+        rank, why_not: synchronous, without I/O.
         log: takes what was served; never waits.
         decided: knows the experiments and signs answers.
     """
@@ -70,6 +73,7 @@ class Suggestions:
         *,
         visitors: Visitors,
         rank: Rank,
+        why_not: RankedWithout,
         properties: Properties,
         log: Callable[[ServedAnswer], None],
         decided: Decided,
@@ -78,6 +82,7 @@ class Suggestions:
     ) -> None:
         self._visitors = visitors
         self._rank = rank
+        self._why_not = why_not
         self._properties = properties
         self._log = log
         self._decided = decided
@@ -113,6 +118,22 @@ class Suggestions:
         )
         self._closing.record(deadline.took_ms() - ranked_ms)
         return answer
+
+    async def why_not(self, missing: str, query: RecommendationQuery, *, first_byte_s: float) -> WhyNot:
+        """What keeps the item `missing` out of the answer to `query`; rotation aside.
+
+        Raises:
+            InvalidParameterError, OverloadedError: as `answer`.
+        """
+        placement = placement_of(query.placement, self._placements)
+        with self._visitors.admission:
+            known = await self._visitors.read(query.visitor, Deadline(first_byte_s, query.budget_ms), query.budget_ms)
+            query = _in_variant(query, self._decided.assign(query.placement, known.key))
+            request = request_of(query, placement, worn={}, shown_before=())
+            try:
+                return self._why_not(missing, request, known.history, time.time_ns() // 1_000_000)
+            except ExpressionError as error:
+                raise bad_expression(error) from error
 
     async def warm_up(self) -> None:
         """Connect to the store and walk the ranking once, so that the first visitor does not wait for either."""

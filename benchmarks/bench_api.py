@@ -87,6 +87,7 @@ async def run_server(bus_url: str, store_url: str, port: int, items: int) -> Non
         read_features=OnlineFeatures(store, visitors).read,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
+        why_not=recommender.why_not,
         use_rules=recommender.use_rules,
         preview=recommender.preview,
         rerank=recommender.rerank,

@@ -153,7 +153,8 @@ class Recommender:
             filling.extend_ids(self._extra_candidates(), "popular")
         self._policy.place(longer, in_force, filling)
         last, slot = outranked(item_id, filling.item_ids, filling.scores, request.n)
-        if last is not None:
+        # The catalogue lists no item that is sold out: where it would stand far down is not known.
+        if last is not None and (last.rank is not None or not obstacles):
             obstacles.append(last)
         return WhyNot(item_id, tuple(obstacles), slot if not obstacles else None)
 

@@ -103,6 +103,7 @@ async def serving(
         read_features=OnlineFeatures(store, visitors).read,
         person=KnownPersons(bus, store, visitors),
         rank=recommender.recommend,
+        why_not=recommender.why_not,
         use_rules=recommender.use_rules,
         preview=recommender.preview,
         rerank=recommender.rerank,

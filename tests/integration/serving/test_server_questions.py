@@ -95,3 +95,26 @@ async def test_placements_are_listed_for_the_secret_key(shop: Server) -> None:
         "title": "Under 50",
     }
     assert refused.status_code == 403
+
+
+async def test_says_what_stands_in_an_items_way(shop: Server) -> None:
+    async def obstacles(**changes: object) -> list[str]:
+        asked = {"visitor": "v", "n": 10, "missing": "mug"} | changes
+        response = await shop.client.get("/v1/why-not", params=asked, headers=SECRET)
+        return [found.get("rule", found["kind"]) for found in response.json().get("obstacles", [])]
+
+    assert await obstacles() == []
+    assert await obstacles(exclude="mug", filter="price > 10") == ["excluded", "filter"]
+    assert await obstacles(filter="price > 10") == ["filter"]
+    assert await obstacles(missing="nothing") == ["unknown"]
+    await shop.put({"item_id": "mug", "price": 4.5, "availability": "out_of_stock"})
+    assert await obstacles() == ["availability"]
+    refused = await shop.client.get("/v1/why-not", params={"visitor": "v", "missing": "mug"}, headers=WRITE)
+    assert refused.status_code == 403
+
+
+async def test_an_explained_answer_names_its_rules(shop: Server) -> None:
+    explained = (await _ask(shop, n=2, explain="true", exclude="mug", filter="price < 60")).json()
+
+    assert {"excluded", "filter"} <= set(explained["rules"])
+    assert "rules" not in (await _ask(shop, n=2)).json()
