@@ -111,6 +111,16 @@ def top_items_key(partition: int) -> bytes:
     return b"t:" + _PARTITION.pack(partition)
 
 
+def event_kinds_key_of(partition: int, _: int) -> bytes:
+    """`event_kinds_key`, as `item_key` is called."""
+    return event_kinds_key(partition)
+
+
+def top_items_key_of(partition: int, _: int) -> bytes:
+    """`top_items_key`, as `item_key` is called."""
+    return top_items_key(partition)
+
+
 def checkpoint_key(partition: int) -> bytes:
     """`c:` partition: up to when the log is surely in the store, and under which run of it."""
     return b"c:" + _PARTITION.pack(partition)

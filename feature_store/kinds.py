@@ -25,3 +25,5 @@ KIND_OF_EVENT: dict[str, Kind] = {
     "refund": Kind.REFUND,
 }
 """Deliberate events only; impressions (`view_item_list`, `view_promotion`) and page views are not in the ring."""
+
+EVENT_OF_KIND: dict[int, str] = {int(kind): name for name, kind in KIND_OF_EVENT.items()}

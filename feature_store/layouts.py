@@ -38,6 +38,7 @@ ITEM = BucketLayout(
     LAYOUT_ITEM, _ITEM_METRICS, (_TWO_HOURS, _DAY, _DECAYING, Resolution(10 * SECOND_MS, 7)), True, _FIRST_ITEM
 )
 ITEM_METRIC_OF_EVENT: Final = {"view_item": 0, "add_to_cart": 1, "purchase": 2}
+VIEWED: Final = 0
 CATEGORY = BucketLayout(LAYOUT_CATEGORY, _ITEM_METRICS, (_TWO_HOURS, _DAY, _DECAYING), uniques=True)
 
 PLACEMENT = BucketLayout(

@@ -1,5 +1,6 @@
 """A price in one byte: steps of 8 % from a hundredth to a few million, so that a visitor's ring holds one an event."""
 
+from functools import lru_cache
 from math import log
 from typing import Final
 
@@ -12,6 +13,7 @@ _PRICE_MIN = 0.01
 _LOG_STEP = log(1.08)
 
 
+@lru_cache(maxsize=100_000)
 def price_code(price: float | None) -> int:
     """1 to 255 for a price above 0, within 4 % from 0.01 to 3 million, the nearer end beyond; 0: unknown."""
     if price is None or price <= 0:

@@ -1,6 +1,4 @@
-"""The records a worker wrote last, by partition, oldest use first out."""
-
-from collections import OrderedDict
+"""The records a worker wrote last, by partition; those that were not used for long go first."""
 
 from prometheus_client import Counter, Gauge
 
@@ -11,56 +9,66 @@ _EVICTED = Counter("afterclick_feature_store_cache_evicted_total", "Records drop
 
 
 class RecordCache:
-    """At most `records_max` records; it may be wrong at any time, since the compare-and-set finds it out."""
+    """At most `records_max` records and those of one batch; it may be wrong, since the compare-and-set finds that out.
+
+    Two generations: what is used is in the young one; when half the limit is young, the old one is dropped and the
+    young one grows old. A list in order of use took a tenth of the worker's time.
+    """
 
     def __init__(self, *, records_max: int) -> None:
-        self._records_max = records_max
-        self._partitions: dict[int, OrderedDict[bytes, bytes]] = {}
-        self._count = 0
+        self._young_max = max(1, records_max // 2)
+        self._young: dict[int, dict[bytes, bytes]] = {}
+        self._old: dict[int, dict[bytes, bytes]] = {}
 
     def __len__(self) -> int:
-        return self._count
+        return _count(self._young) + _count(self._old)
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """The record as last written, or None when it is not known here."""
-        records = self._partitions.get(partition)
-        if records is None or key not in records:
-            return None
-        records.move_to_end(key)
-        return records[key]
+        young = self._young.get(partition)
+        if young is not None:
+            record = young.get(key)
+            if record is not None:
+                return record
+        old = self._old.get(partition)
+        record = old.pop(key, None) if old else None
+        if record is not None:
+            self.put(partition, key, record)
+        return record
 
     def put(self, partition: int, key: bytes, record: bytes) -> None:
         """Remember what was written."""
-        records = self._partitions.setdefault(partition, OrderedDict())
-        if key not in records:
-            self._count += 1
-        records[key] = record
-        records.move_to_end(key)
+        young = self._young.get(partition)
+        if young is None:
+            young = self._young[partition] = {}
+        young[key] = record
+        old = self._old.get(partition)
+        if old:
+            old.pop(key, None)
 
     def drop(self, partition: int, key: bytes) -> None:
         """Forget one record."""
-        records = self._partitions.get(partition)
-        if records is not None and records.pop(key, None) is not None:
-            self._count -= 1
+        for generation in (self._young, self._old):
+            generation.get(partition, {}).pop(key, None)
 
     def drop_partition(self, partition: int) -> None:
         """Forget all of a partition that another worker may have written."""
-        self._count -= len(self._partitions.pop(partition, ()))
-        _RECORDS.set(self._count)
+        for generation in (self._young, self._old):
+            generation.pop(partition, None)
+        _RECORDS.set(len(self))
 
     def clear(self) -> None:
         """Forget everything."""
-        self._partitions.clear()
-        self._count = 0
+        self._young, self._old = {}, {}
         _RECORDS.set(0)
 
     def trim(self) -> None:
-        """Let the least lately used of the largest partitions go until the limit holds."""
-        while self._count > self._records_max:
-            largest = max(self._partitions.values(), key=len)
-            surplus = max(1, (self._count - self._records_max) // len(self._partitions))
-            for _ in range(min(surplus, len(largest))):
-                largest.popitem(last=False)
-                self._count -= 1
-                _EVICTED.inc()
-        _RECORDS.set(self._count)
+        """Let what was not used lately go when the limit is reached; called between batches."""
+        if _count(self._young) >= self._young_max:
+            _EVICTED.inc(_count(self._old))
+            self._young, self._old = {}, self._young
+        _RECORDS.set(len(self))
+
+
+def _count(generation: dict[int, dict[bytes, bytes]]) -> int:
+    return sum(len(records) for records in generation.values())

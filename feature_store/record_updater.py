@@ -164,13 +164,13 @@ class RecordUpdater:
         self, pending: list[Touched], writes: list[RecordWrite], places: list[tuple[int, int]], failed: set[int]
     ) -> list[Touched]:
         left: dict[int, list[int]] = {}
-        for i, (number, row) in enumerate(places):
-            touched = pending[number]
-            if i in failed:
-                self._cache.drop(touched.partitions[row], writes[i].key)
-                left.setdefault(number, []).append(row)
-            else:
-                self._cache.put(touched.partitions[row], writes[i].key, writes[i].record)
+        put = self._cache.put
+        for write, (number, row) in zip(writes, places, strict=True):
+            put(pending[number].partitions[row], write.key, write.record)
+        for i in sorted(failed):
+            number, row = places[i]
+            self._cache.drop(pending[number].partitions[row], writes[i].key)
+            left.setdefault(number, []).append(row)
         _CONFLICTS.inc(len(failed))
         for number, touched in enumerate(pending):
             _WRITTEN.labels(touched.family.name).inc(len(touched.keys) - len(left.get(number, ())))

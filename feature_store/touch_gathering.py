@@ -23,6 +23,8 @@ from feature_store.touches import (
 from ingest.bus.contract import Position
 from ingest.events import Event
 
+Numbers = NDArray[np.int64]
+
 
 class PlacedEvent(NamedTuple):
     """An event and where in the log it lies."""
@@ -50,12 +52,13 @@ class Touched(NamedTuple):
 
 
 class EventPlaces(NamedTuple):
-    """Of each event of a batch, shape (n,): its position as two numbers, its time, and 32 bits of the visitor's key."""
+    """Of each event of a batch, shape (n,): position as two numbers, time, 32 bits of the visitor's key, partition."""
 
     major: NDArray[np.int64]
     minor_index: NDArray[np.int64]
     time_ms: NDArray[np.int64]
     visitor: NDArray[np.int64]
+    partition: NDArray[np.int64]
 
 
 def places_of(placed: Sequence[PlacedEvent]) -> EventPlaces:
@@ -66,7 +69,18 @@ def places_of(placed: Sequence[PlacedEvent]) -> EventPlaces:
         np.array([position.minor << 32 | position.index for position in positions], dtype=np.int64),
         np.array([event.time_ms for event, _, _ in placed], dtype=np.int64),
         np.array([int(event.visitor_key[:8], 16) for event, _, _ in placed], dtype=np.int64),
+        np.array([partition for _, partition, _ in placed], dtype=np.int64),
     )
+
+
+def touched_by_number(
+    family: Family, touches: Touches, partition: Numbers, number: Numbers, key_of: Callable[[int, int], bytes]
+) -> Touched:
+    """Touches, whose `ROW` is filled in, of records that a partition and a number name; both of shape (touches,)."""
+    named, rows = np.unique(partition << 32 | number, return_inverse=True)
+    touches[:, ROW] = rows
+    partitions, numbers = (named >> 32).tolist(), (named & 0xFFFFFFFF).tolist()
+    return Touched(family, list(map(key_of, partitions, numbers)), partitions, touches)
 
 
 class Gathering:
@@ -79,17 +93,23 @@ class Gathering:
         self.keys: list[bytes] = []
         self.partitions: list[int] = []
         self.flat: list[int] = []
+        self.rows: dict[Hashable, int] = {}
+        """Row by what the record is known as within the batch. Look here before `row`: it is called for every line."""
         self._width = width
-        self._rows: dict[Hashable, int] = {}
 
     def row(self, place: Hashable, partition: int, key_of: Callable[..., bytes], *parts: int | str | bytes) -> int:
         """The row of the record known as `place` within the batch; `key_of(*parts)` makes its key the first time."""
-        row = self._rows.get(place)
+        row = self.rows.get(place)
         if row is None:
-            row = self._rows[place] = len(self.keys)
+            row = self.rows[place] = len(self.keys)
             self.keys.append(key_of(*parts))
             self.partitions.append(partition)
         return row
+
+    @property
+    def places(self) -> Numbers:
+        """Shape (touches,): the place of each one's event in the batch."""
+        return np.array(self.flat[1 :: self._width], dtype=np.int64)
 
     def touched(self, places: EventPlaces) -> Touched:
         """What was gathered, as arrays."""
