@@ -4,8 +4,8 @@ Question: events per second from the bus to written records, three or more recor
 does the cost of an event stay flat as visitors grow in number?
 Budget: at least 50,000 events/s with the worker on one core and Valkey on the other, so 20 µs of CPU an event.
 Method: a worker process starts as the system starts it, is stopped (SIGSTOP) while the events are published, and is
-then let go; one round fills the store, the second is measured. Wall time is until every partition's record of event names is at
-its end; CPU is the worker's own, so the figure stands on a busy machine too.
+then let go; one round fills the store, the second is measured. Wall time is until every partition's record of event
+names is at its end; CPU is the worker's own, so the figure stands on a busy machine too.
 Data: seeded; visitors uniform, items Zipf 1.1 over 10,000 in 50 categories, with prices; 70 % views, the rest carts,
 purchases, searches, impressions of 8 items; packs as 500 events a publish and partition make them.
 
@@ -91,7 +91,8 @@ async def measure(bus_url: str, folder: str, events: int, visitors: int) -> None
         [info] = await store.send([("INFO", "memory")])
         used = next(line for line in info.decode().splitlines() if line.startswith("used_memory:"))
         print(
-            f"worker bus={bus_url.split(':')[0]} events={events} visitors={visitors} events_per_s={events / seconds:.0f} "
+            f"worker bus={bus_url.split(':')[0]} events={events} visitors={visitors} "
+            f"events_per_s={events / seconds:.0f} "
             f"worker_cpu_us_per_event={cpu_s / events * 1e6:.1f} events_per_cpu_s={events / cpu_s:.0f} "
             f"worker_rss_mib={psutil.Process(worker.pid).memory_info().rss / 2**20:.0f} "
             f"store_mib={int(used.split(':')[1]) / 2**20:.0f}"
