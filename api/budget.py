@@ -12,8 +12,8 @@ from api.errors import OverloadedError
 from feature_store.errors import FeatureStoreError
 from recommender.history import EMPTY_HISTORY, History
 
-Events = tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.uint8]]
-"""What a `History` is made of: item ids, times, kinds."""
+Events = tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.uint8], tuple[str, ...]]
+"""What a `History` is made of: item ids, times, kinds, and what was shown."""
 
 ReadHistory = Callable[[bytes, float], Awaitable[Events]]
 """`read(visitor_key, within_ms)`: the latest events, in one round trip; keeps the time, or fails with a

@@ -15,17 +15,19 @@ from feature_store.visitor_record import VisitorRecord
 
 
 class VisitorHistory(NamedTuple):
-    """A visitor's latest events that have an item, oldest first; all of the same length n, at most 100.
+    """A visitor's latest events that have an item, oldest first; all but `shown` of the same length n, at most 100.
 
     Attributes:
         item_ids: the item of each event.
         time_ms: shape (n,), Unix milliseconds, not decreasing.
         kind: shape (n,), `feature_store.kinds.Kind`.
+        shown: items suggested to them lately, at most 50, oldest first; one stands there as often as it was shown.
     """
 
     item_ids: tuple[str, ...]
     time_ms: NDArray[np.int64]
     kind: NDArray[np.uint8]
+    shown: tuple[str, ...] = ()
 
 
 class VisitorReader:
@@ -52,6 +54,7 @@ class VisitorReader:
             item_ids=self._reader.names.ids_of(record.item_index[with_item].tolist()),
             time_ms=record.time_ms[with_item],
             kind=record.kind[with_item],
+            shown=self._reader.names.ids_of(record.shown_item_index[-SHOWN_MAX:].tolist()),
         )
 
     async def record(self, visitor: bytes, deadline_ms: float) -> VisitorRecord:

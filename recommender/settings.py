@@ -21,6 +21,8 @@ class RecommenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """How many popular and trending items are kept sorted; what lies below is sorted when it is asked for."""
     exclude_categories: tuple[str, ...] = ("gift card", "gift cards")
     """Categories, at any level, whose items are never suggested; capitals do not matter."""
+    impression_discount: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    """What an item's score loses each time it was suggested to this visitor lately; 0: nothing."""
     explore_share: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.02
     """Of all slots, those given to new items; 0: none."""
     explore_events_max: Annotated[float, msgspec.Meta(ge=0)] = 5.0

@@ -1,10 +1,12 @@
 """What a request's filters and boosters and the shop's rules come to together: who passes, and what each counts."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from recommender.filters import Columns
+from recommender.impressions import discounted
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import Blocked, Scored
 from recommender.narrowing import Narrowed
@@ -14,17 +16,24 @@ _DEPTH_MIN, _DEPTH_FACTOR = 200, 3
 
 
 class Shaping(NamedTuple):
-    """One request's: `narrowed` by itself, None where it asks for nothing; `effects` of the rules that speak."""
+    """One request's: `narrowed` by itself, None where it asks for nothing; `effects` of the rules that speak.
+
+    `discounts`: by item id what is left of a score after it was shown.
+    """
 
     narrowed: Narrowed | None
     effects: Effects
     columns: Columns
     now_ms: int
+    discounts: Mapping[str, float] = {}
 
     def depth(self, n: int) -> int:
         """How long a list must be for its best `n` after weighing."""
         wanted = n if self.narrowed is None else self.narrowed.depth(n)
-        return max(wanted, _DEPTH_FACTOR * n, _DEPTH_MIN) if self.effects.weighing else wanted
+        if self.effects.weighing:
+            return max(wanted, _DEPTH_FACTOR * n, _DEPTH_MIN)
+        # Each item that was shown may make room for one that was not.
+        return max(wanted, n + len(self.discounts))
 
     def block(self, blocked: Blocked, items: ItemTable) -> None:
         """Block what does not pass. `blocked`: shape (len(items),), changed."""
@@ -44,6 +53,8 @@ class Shaping(NamedTuple):
         """The list with every score multiplied by its item's weights, best first again."""
         if self.narrowed is not None:
             scored = self.narrowed.weighed(scored, items)
+        if self.discounts:
+            scored = discounted(scored, items, self.discounts)
         weights = self.effects.weights(items, self.columns, self.now_ms)
         if weights is None or not len(scored.rows):
             return scored
@@ -53,7 +64,9 @@ class Shaping(NamedTuple):
 
     def weight(self, item_id: str) -> float:
         """What one item's score is multiplied by."""
-        weight = 1.0 if self.narrowed is None else self.narrowed.weight(item_id)
+        weight = self.discounts.get(item_id, 1.0)
+        if self.narrowed is not None:
+            weight *= self.narrowed.weight(item_id)
         for rule in self.effects.weighing_rules(item_id, self.columns):
             weight *= rule.weight
         return weight

@@ -11,6 +11,7 @@ from recommender.diversity import diversified
 from recommender.facts import NO_CODE
 from recommender.filling import Filling
 from recommender.history import History
+from recommender.impressions import discounts_of
 from recommender.live_model import LiveModel
 from recommender.narrowing import Narrowing
 from recommender.new_item_pool import NewItemPool
@@ -24,7 +25,8 @@ from recommender.segments import segments_of
 from recommender.settings import RecommenderSettings
 from recommender.shaping import Shaping
 
-DIVERSITY, NEW_ITEMS, FILTER, BOOSTER, WORN = "diversity", "new-items", "filter", "booster", "worn"
+DIVERSITY, NEW_ITEMS, SHOWN = "diversity", "new-items", "shown-before"
+FILTER, BOOSTER, WORN = "filter", "booster", "worn"
 """What the parts of the policy that are no rule of the shop are called in `explain` and the counters."""
 
 _CANDIDATES_MIN, _CANDIDATES_FACTOR = 60, 3
@@ -95,9 +97,10 @@ class ShopPolicy:
                 self._narrowing.refresh_features(model, now_ms)
             effects = self.rules.effects(self._situation(request, history, left_out, category, now_ms), now_ms)
         narrowed = self._narrowing.of(request, model, now_ms)
+        discounts = discounts_of(history.shown, self._settings.impression_discount)
         shaping = None
-        if narrowed is not None or effects:
-            shaping = Shaping(narrowed, effects, self._catalogue.columns, now_ms)
+        if narrowed is not None or effects or discounts:
+            shaping = Shaping(narrowed, effects, self._catalogue.columns, now_ms, discounts)
         return InForce(left_out, effects, shaping, category, request.diversity or 0.0)
 
     def filling(self, request: RecommendRequest, in_force: InForce, *, let_in: str | None = None) -> Filling:
@@ -223,6 +226,8 @@ class ShopPolicy:
         if in_force.shaping is not None:
             asked = ((FILTER, request.filters), (BOOSTER, request.boosters), (WORN, request.worn))
             names += [name for name, wanted in asked if wanted]
+            if in_force.shaping.discounts:
+                names.append(SHOWN)
             names += [rule.rule_id for rule in in_force.effects.rules]
         if in_force.diversity > 0.0:
             names.append(DIVERSITY)

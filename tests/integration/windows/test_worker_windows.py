@@ -78,7 +78,7 @@ async def test_a_visitor_is_read_as_they_clicked(embedded_system: System) -> Non
     assert history.item_ids == ("first", "second")
     assert history.time_ms.tolist() == [START_MS + 1, START_MS + 2]
     assert history.kind.tolist() == [1, 3]
-    assert await reader.shown(visitor_of(1), 5_000) == ("shown",)
+    assert await reader.shown(visitor_of(1), 5_000) == (await reader.history(visitor_of(1), 5_000)).shown == ("shown",)
 
 
 async def test_what_the_worker_cannot_apply_is_put_aside_with_reason_and_position(system: System) -> None:

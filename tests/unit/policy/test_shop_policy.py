@@ -150,3 +150,16 @@ def test_a_rule_that_takes_part_is_counted() -> None:
     ask(recommender, viewed("a"))
 
     assert count() == before + 1
+
+
+def test_what_was_shown_and_passed_over_goes_down_from_page_to_page() -> None:
+    recommender = shop(settings=RecommenderSettings(explore_share=0.0, impression_discount=0.3))
+    fresh = ids(ask(recommender, viewed("a"), n=3))
+
+    often = viewed("a")._replace(shown=(fresh[0],) * 8)
+    ranked = ask(recommender, often, n=3, explain=True)
+
+    assert fresh[0] not in ids(ranked)[:1]
+    assert "shown-before" in ranked.rules
+    for item in ranked.items:
+        assert sum(reason.share or 0.0 for reason in item.reasons) == pytest.approx(item.score, abs=1e-5)
