@@ -64,14 +64,18 @@ class Decided:
         placement: str,
         assignment: Assignment | None,
         model_version: str | None,
+        teams: Sequence[int] = (),
     ) -> str:
-        """The answer's `recommendation_id`."""
+        """The answer's `recommendation_id`. `teams`: by item, whose list it came from, where two were drafted."""
+        variant, other_variant = assignment.team_labels if assignment is not None else ("", "")
         return self._codec.make(
             item_ids,
             served_ms=served_ms,
             visitor_key=visitor_key,
             placement=placement,
-            variant=assignment.label if assignment is not None else "",
+            variant=variant,
+            other_variant=other_variant,
+            teams=teams,
             rules=self._rules,
             model_ms=version_time_ms(model_version) if model_version is not None else 0,
         )

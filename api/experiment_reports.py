@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from api.errors import NotFoundError, UnavailableError
 from recommender.archive_counting import CountFailedError
-from recommender.experiments import ArmOutcomes, Experiment, ExperimentReport, report
+from recommender.experiments import Experiment, ExperimentReport, Outcomes, report
 from recommender.merchandising import Ledger
 
-CountOutcomes = Callable[[Experiment], Awaitable[Mapping[str, ArmOutcomes]]]
-"""Sums by variant, from the archive; raises CountFailedError."""
+CountOutcomes = Callable[[Experiment], Awaitable[Outcomes]]
+"""What its visitors did, from the archive; raises CountFailedError."""
 
 _REPORTS_MAX = 64
 _AGE_S_MAX = 10.0
@@ -59,7 +59,7 @@ class ExperimentReports:
                 self._made[key] = (self._seconds(), found)
         return found
 
-    async def _outcomes(self, experiment: Experiment) -> Mapping[str, ArmOutcomes]:
+    async def _outcomes(self, experiment: Experiment) -> Outcomes:
         try:
             return await self._count(experiment)
         except CountFailedError as error:

@@ -15,6 +15,7 @@ from api.metrics import ANSWERS
 from api.question import RecommendationQuery, bad_expression, placement_of, request_of
 from api.visitors import Known, Visitors
 from recommender.errors import ExpressionError
+from recommender.experiments import Variant, team_draft
 from recommender.experiments.running import Assignment
 from recommender.history import EMPTY_HISTORY, History
 from recommender.placements import Placement, Placements
@@ -107,14 +108,21 @@ class Suggestions:
         with self._visitors.admission:
             known = await self._visitors.read(query.visitor, deadline, query.budget_ms)
             assignment = self._decided.assign(query.placement, known.key)
-            query = _in_variant(query, assignment)
+            asked, other = query, None
+            if assignment is not None:
+                query = _in_variant(asked, assignment.variant)
+                other = _in_variant(asked, assignment.other) if assignment.other is not None else None
             now_ms = time.time_ns() // 1_000_000
             ranked = self._ranked(query, placement, known, shown_before, now_ms, deadline)
+            teams: tuple[int, ...] = ()
+            if other is not None:
+                second = self._ranked(other, placement, known, shown_before, now_ms, deadline)
+                ranked, teams = _drafted(ranked, second, seed=now_ms)
             ranked_ms = deadline.took_ms()
             if ranked_ms > query.budget_ms:
                 raise self._visitors.admission.refusal("late", f"a budget of {query.budget_ms} ms spent in ranking")
         answer = self._finish(
-            query, ranked, known, shown_before, assignment=assignment, now_ms=now_ms, deadline=deadline
+            query, ranked, known, shown_before, teams, assignment=assignment, now_ms=now_ms, deadline=deadline
         )
         self._closing.record(deadline.took_ms() - ranked_ms)
         return answer
@@ -128,7 +136,9 @@ class Suggestions:
         placement = placement_of(query.placement, self._placements)
         with self._visitors.admission:
             known = await self._visitors.read(query.visitor, Deadline(first_byte_s, query.budget_ms), query.budget_ms)
-            query = _in_variant(query, self._decided.assign(query.placement, known.key))
+            assignment = self._decided.assign(query.placement, known.key)
+            if assignment is not None:
+                query = _in_variant(query, assignment.variant)
             request = request_of(query, placement, worn={}, shown_before=())
             try:
                 return self._why_not(missing, request, known.history, time.time_ns() // 1_000_000)
@@ -169,6 +179,7 @@ class Suggestions:
         ranked: Ranked,
         known: Known,
         shown_before: tuple[str, ...],
+        teams: tuple[int, ...],
         *,
         assignment: Assignment | None,
         now_ms: int,
@@ -190,6 +201,7 @@ class Suggestions:
                 placement=query.placement,
                 assignment=assignment,
                 model_version=ranked.model_version,
+                teams=teams,
             ),
             visitor_key=known.key.hex(),
             placement=query.placement,
@@ -220,11 +232,17 @@ class Suggestions:
         )
 
 
-def _in_variant(query: RecommendationQuery, assignment: Assignment | None) -> RecommendationQuery:
-    """The question as the browser's variant has it; in the holdout it is what anybody is shown."""
-    if assignment is None:
-        return query
-    variant = assignment.variant
+def _drafted(first: Ranked, second: Ranked, *, seed: int) -> tuple[Ranked, tuple[int, ...]]:
+    """Both lists as one, and by item whose it was."""
+    lists = ({item.id: item for item in first.items}, {item.id: item for item in second.items})
+    draft = team_draft(list(lists[0]), list(lists[1]), len(first.items), seed=seed)
+    items = [lists[team][item_id] for item_id, team in zip(draft.item_ids, draft.teams, strict=True)]
+    rules = tuple(dict.fromkeys(first.rules + second.rules))
+    return msgspec.structs.replace(first, items=tuple(items), rules=rules), draft.teams
+
+
+def _in_variant(query: RecommendationQuery, variant: Variant | None) -> RecommendationQuery:
+    """The question as a variant has it; in the holdout (None) it is what anybody is shown."""
     if variant is None:
         item = (query.item,) if query.item is not None else ()
         return msgspec.structs.replace(query, logic=Logic.TRENDING, item=None, exclude=(*query.exclude, *item))

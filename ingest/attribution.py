@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from prometheus_client import Counter
 
 from ingest.events import Attribution, Item
-from ingest.recommendation_token import TokenCodec, TokenRefusedError, name_code
+from ingest.recommendation_token import Token, TokenCodec, TokenRefusedError, name_code
 
 FRESH_MS = 86_400_000
 """How long after it was served an answer may still be shown and clicked."""
+INTERLEAVED = "interleaved"
+"""In place of a variant's name, for what was drafted from two variants' lists."""
 OTHER = "(other)"
 """A placement or variant whose name this process does not know."""
 NAMES_MAX = 10_000
@@ -70,8 +72,18 @@ class Attributor:
         return Attribution(
             self._names.of(token.placement_code),
             token.served_ms,
-            self._names.of(token.variant_code),
+            self._variant(token, [item.item_id for place, item in enumerate(items) if place not in foreign]),
             token.rules,
             token.model_ms,
             foreign,
         )
+
+    def _variant(self, token: Token, item_ids: list[str]) -> str:
+        """The variant whose list the items came from; `experiment/interleaved` for items of both."""
+        first = self._names.of(token.variant_code)
+        teams = {token.team(item_id) for item_id in item_ids}
+        if not token.teams:
+            return first
+        if len(teams) == 1:
+            return self._names.of(token.other_variant_code) if teams == {1} else first
+        return f"{first.partition('/')[0]}/{INTERLEAVED}"

@@ -2,7 +2,8 @@
 
 Bytes, big-endian: version (1), served at (6, Unix ms), model's time (6), rule set's version (4), placement and variant
 (4 each, hashes of their names), visitor (2, of the key), nonce (4), then 2 an item (hash of its id), then 8 of a keyed
-BLAKE2b over all before. In base64 without padding: at most 160 characters, and so 40 items.
+BLAKE2b over all before. In base64 without padding: at most 160 characters, and so 40 items. Version 2, of two lists
+drafted into one, has the other variant (4) and a bit an item (5 bytes) after the nonce, and so at most 36 items.
 """
 
 import binascii
@@ -20,8 +21,12 @@ CHARS_MAX = 160
 ITEMS_MAX = 40
 """Of a longer answer the items behind these cannot be attributed; nobody sees that many at once."""
 
-_VERSION = 1
+DRAFTED_ITEMS_MAX = 36
+"""The same of an answer that two lists were drafted into."""
+
+_VERSION, _DRAFTED = 1, 2
 _HEAD = struct.Struct(">B6s6sIII2sI")
+_DRAFT = struct.Struct(">I5s")
 _MAC_BYTES = 8
 
 
@@ -38,6 +43,8 @@ class Token(NamedTuple):
         placement_code, variant_code: `name_code` of the names; 0: no variant.
         visitor_code: of the visitor's key.
         item_codes: `item_code` of each item, best first, at most `ITEMS_MAX`.
+        other_variant_code, teams: of an answer drafted from two variants' lists: the second one, and for each item
+            which of them drafted it, 0 or 1; else 0 and empty.
     """
 
     served_ms: int
@@ -47,6 +54,8 @@ class Token(NamedTuple):
     variant_code: int
     visitor_code: bytes
     item_codes: tuple[int, ...]
+    other_variant_code: int = 0
+    teams: tuple[int, ...] = ()
 
     def is_of(self, visitor_key: bytes) -> bool:
         """Was it served to this visitor? One in 65,536 others passes too."""
@@ -55,6 +64,11 @@ class Token(NamedTuple):
     def holds(self, item_id: str) -> bool:
         """Was the item in the answer? One in 1,600 that was not passes too, with 40 items."""
         return item_code(item_id) in self.item_codes
+
+    def team(self, item_id: str) -> int | None:
+        """Which variant's list the item came from, 0 or 1; None where there was one list alone."""
+        code = item_code(item_id)
+        return self.teams[self.item_codes.index(code)] if self.teams and code in self.item_codes else None
 
 
 def name_code(name: str) -> int:
@@ -89,10 +103,12 @@ class TokenCodec:
         variant: str = "",
         rules: int = 0,
         model_ms: int = 0,
+        other_variant: str = "",
+        teams: Sequence[int] = (),
     ) -> str:
-        """A token of at most `CHARS_MAX` characters of A-Z a-z 0-9 - _."""
+        """A token of at most `CHARS_MAX` characters of A-Z a-z 0-9 - _. `teams`: as long as `item_ids`, or empty."""
         head = _HEAD.pack(
-            _VERSION,
+            _DRAFTED if teams else _VERSION,
             served_ms.to_bytes(6, "big"),
             model_ms.to_bytes(6, "big"),
             rules & 0xFFFFFFFF,
@@ -101,7 +117,10 @@ class TokenCodec:
             visitor_key[:2],
             next(self._nonces) & 0xFFFFFFFF,
         )
-        codes = [item_code(item_id) for item_id in item_ids[:ITEMS_MAX]]
+        if teams:
+            bits = sum(team << place for place, team in enumerate(teams[:DRAFTED_ITEMS_MAX]))
+            head += _DRAFT.pack(name_code(other_variant), bits.to_bytes(5, "little"))
+        codes = [item_code(item_id) for item_id in item_ids[: DRAFTED_ITEMS_MAX if teams else ITEMS_MAX]]
         signed = head + struct.pack(f">{len(codes)}H", *codes)
         return urlsafe_b64encode(signed + self._mac(signed)).rstrip(b"=").decode()
 
@@ -116,15 +135,23 @@ class TokenCodec:
         except (binascii.Error, ValueError) as error:
             raise TokenRefusedError("wanted base64") from error
         signed, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-        if len(signed) < _HEAD.size or len(signed) % 2 != _HEAD.size % 2 or not compare_digest(mac, self._mac(signed)):
+        if len(signed) < _HEAD.size or not compare_digest(mac, self._mac(signed)):
             raise TokenRefusedError("wanted a token signed by this installation")
         version, served, model, rules, placement, variant, visitor, _ = _HEAD.unpack_from(signed)
-        if version != _VERSION:
-            raise TokenRefusedError(f"wanted version {_VERSION}, got {version}")
-        codes = struct.unpack(f">{(len(signed) - _HEAD.size) // 2}H", signed[_HEAD.size :])
-        return Token(
-            int.from_bytes(served, "big"), int.from_bytes(model, "big"), rules, placement, variant, visitor, codes
-        )
+        if version not in (_VERSION, _DRAFTED):
+            raise TokenRefusedError(f"wanted version {_VERSION} or {_DRAFTED}, got {version}")
+        drafted = version == _DRAFTED
+        items = signed[_HEAD.size + (_DRAFT.size if drafted else 0) :]
+        codes = struct.unpack(f">{len(items) // 2}H", items)
+        other, teams = _draft_of(signed, len(codes)) if drafted else (0, ())
+        times_ms = (int.from_bytes(served, "big"), int.from_bytes(model, "big"))
+        return Token(*times_ms, rules, placement, variant, visitor, codes, other, teams)
 
     def _mac(self, signed: bytes) -> bytes:
         return blake2b(signed, key=self._key, digest_size=_MAC_BYTES).digest()
+
+
+def _draft_of(signed: bytes, items: int) -> tuple[int, tuple[int, ...]]:
+    other, raw_bits = _DRAFT.unpack_from(signed, _HEAD.size)
+    bits = int.from_bytes(raw_bits, "little")
+    return other, tuple((bits >> place) & 1 for place in range(items))

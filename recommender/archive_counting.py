@@ -13,7 +13,7 @@ import msgspec
 from recommender.earned import By, Earned
 from recommender.errors import RecommenderError
 from recommender.experiments.definition import Experiment
-from recommender.experiments.report import ArmOutcomes
+from recommender.experiments.report import Outcomes
 from recommender.forecasting.click_counts import ClickCounts
 
 COUNT_S_MAX = 60.0
@@ -59,13 +59,13 @@ class CountFailedError(RecommenderError):
     """Our fault: the archive could not be counted; says what the process said."""
 
 
-async def count_outcomes(job: OutcomesJob, *, s_max: float = COUNT_S_MAX) -> dict[str, ArmOutcomes]:
-    """By variant.
+async def count_outcomes(job: OutcomesJob, *, s_max: float = COUNT_S_MAX) -> Outcomes:
+    """Of one experiment.
 
     Raises:
         CountFailedError: the process failed, or took longer than `s_max`.
     """
-    return msgspec.json.decode(await _run(job, s_max), type=dict[str, ArmOutcomes])
+    return msgspec.json.decode(await _run(job, s_max), type=Outcomes)
 
 
 async def count_clicks(job: ClickCountsJob, *, s_max: float = COUNT_S_MAX) -> ClickCounts:

@@ -4,7 +4,7 @@ from recommender.experiments.assignment import HOLDOUT, assigned_variant, in_hol
 from recommender.experiments.definition import Experiment, ExperimentRefusedError, Variant, check_experiment
 from recommender.experiments.interleaving import TeamDraft, credited_team, team_draft
 from recommender.experiments.planning import planned_visitors
-from recommender.experiments.report import ArmOutcomes, ExperimentReport, report
+from recommender.experiments.report import ArmOutcomes, ExperimentReport, Outcomes, Preferences, report
 from recommender.experiments.sample_ratio import sample_ratio_p_value
 from recommender.experiments.sequential import Arm, Interval, difference
 
@@ -16,6 +16,8 @@ __all__ = [
     "ExperimentRefusedError",
     "ExperimentReport",
     "Interval",
+    "Outcomes",
+    "Preferences",
     "TeamDraft",
     "Variant",
     "assigned_variant",

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from ingest.attribution import INTERLEAVED
 from recommender.errors import RecommenderError
 from recommender.requests import Logic
 
@@ -12,6 +13,7 @@ Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 Status = Literal["draft", "running", "stopped"]
 
 _SHARES_SLACK = 1e-9
+_TAKEN = frozenset({"holdout", INTERLEAVED})
 
 
 class ExperimentRefusedError(RecommenderError):
@@ -79,9 +81,9 @@ def check_experiment(experiment: Experiment) -> Experiment:
         ExperimentRefusedError: names that repeat, shares that do not sum to 1, or an interleaving of other than two.
     """
     names = [variant.name for variant in experiment.variants]
-    if len(set(names)) != len(names) or "holdout" in names:
+    if len(set(names)) != len(names) or _TAKEN & set(names):
         raise ExperimentRefusedError(
-            wanted="variants of different names, none of them `holdout`",
+            wanted="variants of different names, none of them `holdout` or `interleaved`",
             got=", ".join(names),
             next_step="rename one; the holdout is made by the field `holdout`",
         )

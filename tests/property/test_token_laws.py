@@ -10,6 +10,7 @@ from ingest.attribution import FRESH_MS, OTHER, Attributor, Names
 from ingest.events import Item
 from ingest.recommendation_token import (
     CHARS_MAX,
+    DRAFTED_ITEMS_MAX,
     ITEMS_MAX,
     Token,
     TokenCodec,
@@ -87,6 +88,31 @@ def test_two_answers_alike_have_tokens_of_their_own() -> None:
     tokens = {codec.make(["a"], served_ms=NOW_MS, visitor_key=KEY, placement="home") for _ in range(1_000)}
 
     assert len(tokens) == 1_000
+
+
+@given(st.lists(st.text(min_size=1, max_size=20), unique=True, max_size=60), st.integers(0, 2**60 - 1))
+def test_a_drafted_token_says_which_list_each_item_came_from(item_ids: list[str], bits: int) -> None:
+    teams = [bits >> place & 1 for place in range(len(item_ids))]
+
+    token = _token(item_ids, variant="e/a", other_variant="e/b", teams=teams)
+
+    found = TokenCodec(SECRET).read(token)
+    assert len(token) <= CHARS_MAX
+    assert found.item_codes == tuple(item_code(item_id) for item_id in item_ids[: len(found.item_codes)])
+    assert list(found.teams) == (teams[:DRAFTED_ITEMS_MAX] if item_ids else [])
+    assert found.other_variant_code == (name_code("e/b") if item_ids else 0)
+
+
+def test_a_click_on_a_drafted_item_counts_for_its_own_variant() -> None:
+    attributor = Attributor(TokenCodec(SECRET), Names(["home", "e/a", "e/b"]))
+    token = _token(["mug", "pot"], variant="e/a", other_variant="e/b", teams=[0, 1])
+
+    found = [
+        attributor.attribute(token, _items(*items), visitor_key=KEY, time_ms=NOW_MS)
+        for items in (("mug",), ("pot",), ("mug", "pot"))
+    ]
+
+    assert [one.variant for one in found if one is not None] == ["e/a", "e/b", "e/interleaved"]
 
 
 def test_a_token_counts_for_its_own_items_alone() -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ingest.archive_rows import ArchivedEvent, rows_of
 from ingest.bus.contract import Position
 from ingest.events import Attribution, Event, Item
-from recommender.experiments import HOLDOUT, ArmOutcomes, Experiment, Variant
+from recommender.experiments import HOLDOUT, ArmOutcomes, Experiment, Preferences, Variant
 from recommender.experiments.outcomes import SALE_MS, outcomes
 
 START_MS = 1_784_000_000_000
@@ -18,17 +19,19 @@ class _Log:
     def __init__(self) -> None:
         self.rows: list[ArchivedEvent] = []
 
-    def add(self, visitor: int, event: str, at_s: int, *, variant: str | None = None, **item: Any) -> None:
+    def add(
+        self, visitor: int, event: str, at_s: int, *, variant: str | None = None, item_id: str = "mug", **item: Any
+    ) -> None:
         time_ms = START_MS + at_s * 1000
         attribution = None if variant is None else Attribution("home", time_ms, variant)
         number = len(self.rows)
         key = visitor.to_bytes(16, "big").hex()
-        items = (Item("mug", **item),)
+        items = (Item(item_id, **item),)
         clicked = Event(f"message-{number}", event, key, time_ms, time_ms, items, attribution=attribution)  # type: ignore[arg-type]
         self.rows.append(ArchivedEvent(0, Position(1, number, 0), time_ms, clicked))
 
     def count(self) -> dict[str, ArmOutcomes]:
-        return outcomes(rows_of(self.rows).lazy(), EXPERIMENT)
+        return outcomes(rows_of(self.rows).lazy(), EXPERIMENT).arms
 
 
 def test_a_visitor_counts_once_from_the_first_time_something_was_shown() -> None:
@@ -81,3 +84,19 @@ def test_who_was_shown_two_variants_is_left_out() -> None:
     log.add(1, "view_item_list", 20, variant="e/treatment")
 
     assert log.count() == {}
+
+
+def test_an_interleaved_visitor_prefers_the_list_that_more_clicks_fell_on() -> None:
+    log = _Log()
+    for visitor, teams in enumerate(
+        (("treatment", "treatment", "control"), ("control",), ("control", "treatment"), ())
+    ):
+        log.add(visitor, "view_item_list", 10, variant="e/interleaved")
+        for at_s, team in enumerate(teams, 20):
+            log.add(visitor, "select_item", at_s, variant=f"e/{team}", item_id=f"item-{at_s}")
+
+    interleaved = msgspec.structs.replace(EXPERIMENT, method="interleaving")
+    found = outcomes(rows_of(log.rows).lazy(), interleaved)
+
+    assert found.preferences == Preferences(4, 1, 1, 1)
+    assert found.arms["interleaved"].clicked == 3

@@ -13,6 +13,8 @@ from recommender.experiments import (
     ArmOutcomes,
     Experiment,
     ExperimentRefusedError,
+    Outcomes,
+    Preferences,
     Variant,
     assigned_variant,
     check_experiment,
@@ -193,7 +195,7 @@ def test_the_report_warns_and_compares_with_the_control() -> None:
         HOLDOUT: ArmOutcomes(20_000, 0, 180, 5_000.0, 300_000.0),
     }
 
-    found = report(experiment, outcomes)
+    found = report(experiment, Outcomes(outcomes))
 
     by_name = {variant.variant: variant for variant in found.variants}
     click_rate = by_name["treatment"].comparisons[0]
@@ -203,7 +205,8 @@ def test_the_report_warns_and_compares_with_the_control() -> None:
     assert by_name["control"].comparisons[0].difference is None
     assert found.sample_ratio_p_value > WARN_BELOW
     assert not found.warnings
-    short = report(experiment, {**outcomes, "treatment": ArmOutcomes(80_000, 5_000, 900, 27_000.0, 1_500_000.0)})
+    lost = {**outcomes, "treatment": ArmOutcomes(80_000, 5_000, 900, 27_000.0, 1_500_000.0)}
+    short = report(experiment, Outcomes(lost))
     assert short.warnings[0].startswith("sample ratio")
 
 
@@ -242,3 +245,38 @@ def test_interleaving_prefers_the_list_that_the_ab_test_prefers() -> None:
 
     assert preference > 0
     assert clicks[1] > clicks[0]
+
+
+def test_an_interleaved_report_tells_the_preference_and_no_difference_of_arms() -> None:
+    experiment = Experiment("e", HALVES, method="interleaving")
+    arms = {"interleaved": ArmOutcomes(9_000, 2_000, 100, 3_000.0, 150_000.0)}
+
+    found = report(experiment, Outcomes(arms, Preferences(9_000, 600, 1_000, 400)))
+    even = report(experiment, Outcomes(arms, Preferences(9_000, 790, 810, 400)))
+    few = report(experiment, Outcomes(arms, Preferences(60, 5, 9, 1)))
+
+    assert [variant.variant for variant in found.variants] == ["interleaved"]
+    assert found.preference is not None
+    assert found.preference.second_less_first == pytest.approx(0.2)
+    assert found.preference.clear
+    assert even.preference is not None
+    assert not even.preference.clear
+    assert few.preference is not None
+    assert few.preference.interval is None
+
+
+def test_an_interleaved_experiment_without_a_preference_raises_few_alarms() -> None:
+    chance, alarms, runs = np.random.default_rng(17), 0, 300
+    experiment = Experiment("e", HALVES, method="interleaving")
+    for _ in range(runs):
+        signs = chance.choice([-1, 0, 1], 3_000, p=[0.4, 0.2, 0.4])
+        firsts, seconds = np.cumsum(signs == -1), np.cumsum(signs == 1)
+        for seen in range(100, 3_001, 50):
+            first, second = int(firsts[seen - 1]), int(seconds[seen - 1])
+            preferences = Preferences(seen, first, second, seen - first - second)
+            found = report(experiment, Outcomes({}, preferences)).preference
+            if found is not None and found.clear:
+                alarms += 1
+                break
+
+    assert alarms / runs <= 0.05

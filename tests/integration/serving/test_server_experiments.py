@@ -83,6 +83,24 @@ async def test_a_click_carries_what_it_was_served_and_a_forged_one_nothing(serve
     assert made_up.attribution is None
 
 
+async def test_an_interleaved_answer_holds_both_variants_items(server: Server) -> None:
+    await server.put(*ITEMS)
+    variants = [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5, "logic": "recent"}]
+    await _run(server, holdout=0, method="interleaving", variants=variants)
+    for number in (27, 28, 29):
+        seen = event(message_id=f"view-{number:06d}", items=[{"item_id": f"item-{number}"}])
+        await server.client.post("/v1/events", json=seen, headers=WRITE)
+
+    asked = await server.client.get("/v1/recommendations", params=ASK | {"visitor": "browser-1"}, headers=WRITE)
+
+    answer = asked.json()
+    token = TokenCodec(KEYS.visitor_secret_bytes).read(answer["recommendation_id"])
+    assert answer["experiment"] == {"id": "e", "variant": "interleaved"}
+    assert len({item["id"] for item in answer["items"]}) == 5
+    assert len(token.teams) == 5
+    assert set(token.teams) == {0, 1}
+
+
 async def test_the_token_of_an_answer_is_read_by_every_installation_with_the_same_keys(server: Server) -> None:
     await server.put(*ITEMS)
     asked = await server.client.get("/v1/recommendations", params=ASK | {"visitor": "browser-1"}, headers=WRITE)
