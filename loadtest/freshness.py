@@ -13,7 +13,7 @@ from loadtest.files import Row
 from loadtest.percentiles import Percentiles, percentiles_of
 from loadtest.server_metrics import Histogram, HistogramFigures, read_histogram
 
-OWN_EVENTS = frozenset({"blend", "neighbours"})
+OWN_EVENTS = frozenset({"ranker", "blend", "neighbours"})
 """Rungs that answer from the visitor's own events, where no page's item is given."""
 WATCHED_KINDS = frozenset({"view_item", "add_to_cart", "purchase"})
 ITEM_AGE_ROWS_MIN = 1_000

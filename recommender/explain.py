@@ -134,6 +134,8 @@ def _itself(verb: str) -> Callable[..., tuple[_Asked, list[Shares]]]:
 
 
 _TAKEN_APART: Mapping[Rung, Callable[..., tuple[_Asked, list[Shares]]]] = {
+    # The trees order what the same lists bring, so the same events speak for it.
+    "ranker": _blend,
     "blend": _blend,
     "related": _related,
     "bought-together": _together,

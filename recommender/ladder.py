@@ -6,10 +6,10 @@ import numpy as np
 
 from recommender.requests import Rung
 
-RUNGS: tuple[Rung, ...] = ("blend", "neighbours", "trending", "popular")
+RUNGS: tuple[Rung, ...] = ("ranker", "blend", "neighbours", "trending", "popular")
 """Dearest first; the last one is answered whatever the time."""
 
-BLEND, NEIGHBOURS, TRENDING, POPULAR = range(4)
+RANKER, BLEND, NEIGHBOURS, TRENDING, POPULAR = range(5)
 """Places in `RUNGS`."""
 
 _WINDOW = 512
@@ -24,7 +24,7 @@ class Ladder:
     Until a rung has 32 measurements its prior stands in: what it cost on a small machine, rounded up.
     """
 
-    def __init__(self, *, prior_ms: Sequence[float] = (3.0, 1.0, 0.5, 0.5)) -> None:
+    def __init__(self, *, prior_ms: Sequence[float] = (4.0, 3.0, 1.0, 0.5, 0.5)) -> None:
         self._durations_ms = np.zeros((len(RUNGS), _WINDOW))
         self._count = [0] * len(RUNGS)
         self._p99_ms = [float(prior) for prior in prior_ms]

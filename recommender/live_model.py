@@ -5,10 +5,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import structlog
 from numpy.typing import NDArray
+from prometheus_client import Counter
 
 from recommender.blend import Blend
-from recommender.errors import DeltaRefusedError
+from recommender.errors import DeltaRefusedError, RankerRefusedError
 from recommender.model_log import EVENTS_BLOCK, FACTORS_BLOCK, INTERVALS_BLOCK, Delta
 from recommender.model_parameters import ModelParameters
 from recommender.models.bought_together import BoughtTogether
@@ -21,13 +23,24 @@ from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, S
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
 from recommender.quantized import ServedIals
+from recommender.ranker.trees import Trees, default_trees, from_arrays, to_arrays
 from recommender.served_blend import ServedBlend
+from recommender.served_ranker import ServedRanker
 from recommender.snapshot import Snapshot
 
 # What fits into 0.2 ms between two requests on a slow core, all models together.
 _EVENTS_SLICE = 16
 _FACTOR_ROWS_SLICE = 8
 _EVENT_FIELDS = Events._fields
+
+RANKER_BLOCK = "ranker"
+"""Block of a snapshot that holds the ranker's trees."""
+
+_trees_refused = Counter(
+    "afterclick_recommender_trees_refused_total",
+    "Trees of a snapshot that this version cannot walk; it ranks by the shipped ones",
+)
+_log = structlog.get_logger(__name__)
 
 
 class LiveModel:
@@ -37,6 +50,7 @@ class LiveModel:
         version: the `model_version`.
         sequence: the last delta that is in.
         items: which item is which row.
+        trees: of the ranker; the shipped ones until a refit brings others.
         newest_ms: time of the newest event learnt; popularity is read as of then, so that a shop whose last click is
             long ago (or a history replayed years later) keeps its order.
         changes: grows with every change, so that caches know when they are old.
@@ -53,7 +67,9 @@ class LiveModel:
         self.bought_together = BoughtTogether(parameters.bought_together)
         self.buy_again = BuyAgain(parameters.buy_again)
         self.ials: Ials = ServedIals(parameters.ials)
+        self.trees = default_trees()
         self._blend = self._blended()
+        self._ranker = self._served_ranker()
         self.newest_ms = 0
         self.changes = 0
 
@@ -70,6 +86,7 @@ class LiveModel:
         if intervals := block_of(snapshot.arrays, "buy_again"):
             model.buy_again.set_block(intervals)
         model.newest_ms = int(snapshot.arrays["newest_ms"][0])
+        model.load_trees(block_of(snapshot.arrays, RANKER_BLOCK))
         return model
 
     def parts(self) -> dict[str, Model]:
@@ -86,6 +103,7 @@ class LiveModel:
         """Copies of everything `from_snapshot` needs, named as in a snapshot."""
         arrays = {f"{name}.{key}": array for name, part in self.parts().items() for key, array in part.state().items()}
         arrays |= {f"buy_again.{key}": array for key, array in self.buy_again.known().items()}
+        arrays |= {f"{RANKER_BLOCK}.{key}": array for key, array in to_arrays(self.trees).items()}
         return {**arrays, "newest_ms": np.array([self.newest_ms], np.int64)}
 
     def learn(self, events: Events) -> None:
@@ -121,6 +139,31 @@ class LiveModel:
         """What the blend suggests to a visitor with this history."""
         return self._blend.scores(prefix, n, blocked)
 
+    @property
+    def ranks(self) -> bool:
+        """Can `ranked` be asked? A learner's own copy of the model cannot."""
+        return self._ranker is not None
+
+    def ranked(self, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
+        """What the ranker suggests to a visitor with this history; nothing where nothing ranks."""
+        return self._ranker.scores(prefix, n, blocked) if self._ranker is not None else EMPTY
+
+    def use_trees(self, trees: Trees) -> None:
+        """Rank by other trees from now on."""
+        self.trees = trees
+        self._ranker = self._served_ranker()
+        self.changes += 1
+
+    def load_trees(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Rank by the trees of a snapshot; by the shipped ones where it has none that this version can walk."""
+        if not arrays:
+            return
+        try:
+            self.use_trees(from_arrays(arrays))
+        except RankerRefusedError as error:
+            _trees_refused.inc()
+            _log.warning("trees refused; ranking by the shipped ones", reason=str(error))
+
     def neighbours(self, row: int, n: int, blocked: Blocked) -> Scored:
         """What goes with one item."""
         if row >= len(self.items):
@@ -135,6 +178,7 @@ class LiveModel:
         # Its alpha may have been chosen by the size of the catalogue, and replicas must fold in with the same.
         self.parameters = msgspec.structs.replace(self.parameters, ials=ials.parameters)
         self._blend = self._blended()
+        self._ranker = self._served_ranker()
         self.changes += 1
 
     def _blended(self) -> Blend | ServedBlend:
@@ -143,6 +187,12 @@ class LiveModel:
         if isinstance(self.ials, ServedIals):
             return ServedBlend(self.session_knn, self.transitions, self.ials, own, parameters)
         return Blend((self.session_knn, self.transitions, self.ials, own), parameters)
+
+    def _served_ranker(self) -> ServedRanker | None:
+        if not isinstance(self.ials, ServedIals):
+            return None
+        models = (self.session_knn, self.transitions, self.ials, OwnSession(), self.popularity)
+        return ServedRanker(*models, self.trees, self.parameters.blend)
 
     def _refuse_unfit(self, delta: Delta) -> None:
         wanted = {

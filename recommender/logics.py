@@ -9,7 +9,7 @@ from recommender.catalogue import Catalogue
 from recommender.fallbacks import Fallbacks, remaining
 from recommender.filling import Filling
 from recommender.history import EMPTY_HISTORY, History
-from recommender.ladder import BLEND, NEIGHBOURS, TRENDING
+from recommender.ladder import BLEND, NEIGHBOURS, RANKER, TRENDING
 from recommender.live_model import LiveModel
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import Blocked, Prefix, Rows, Scored
@@ -17,7 +17,7 @@ from recommender.models.recently_viewed import RecentlyViewed
 from recommender.requests import Logic, RecommendRequest, Rung
 
 OWN: Mapping[Logic, frozenset[Rung]] = {
-    Logic.PERSONAL: frozenset({"blend", "alike"}),
+    Logic.PERSONAL: frozenset({"ranker", "blend", "alike"}),
     Logic.RELATED: frozenset({"related", "alike"}),
     Logic.COMPLEMENTARY: frozenset({"bought-together"}),
     Logic.TRENDING: frozenset({"trending"}),
@@ -28,6 +28,9 @@ OWN: Mapping[Logic, frozenset[Rung]] = {
 
 _VISITORS_OWN = frozenset({Logic.RECENT, Logic.BUY_AGAIN})
 _ALIKE_MORE = 20
+_RANKER: Rung = "ranker"
+_BLEND: Rung = "blend"
+_Suggest = Callable[[Prefix, int, Blocked], Scored]
 
 
 class Question(NamedTuple):
@@ -69,7 +72,9 @@ def chain_of(request: RecommendRequest) -> tuple[Logic, ...]:
 
 def dearest(chain: Sequence[Logic], prefix: Prefix) -> int:
     """The rung that these logics would ask for, had they all the time; a place in `RUNGS`."""
-    if len(prefix.rows) and not {Logic.PERSONAL, Logic.RELATED}.isdisjoint(chain):
+    if len(prefix.rows) and Logic.PERSONAL in chain:
+        return RANKER
+    if len(prefix.rows) and Logic.RELATED in chain:
         return BLEND
     return NEIGHBOURS if Logic.COMPLEMENTARY in chain else TRENDING
 
@@ -94,9 +99,11 @@ def fills_up(chain: Sequence[Logic]) -> bool:
 
 def _personal(question: Question, filling: Filling) -> None:
     model, prefix = question.model, question.prefix
-    if model is not None and len(prefix.rows) and question.rung == BLEND:
+    if model is not None and len(prefix.rows) and question.rung <= BLEND:
         blocked = filling.blocked(model.items)
-        filling.extend(_without_at_hand(model, prefix, filling.depth, blocked), model.items, "blend")
+        ranked = question.rung == RANKER and model.ranks
+        suggest, rung = (model.ranked, _RANKER) if ranked else (model.personal, _BLEND)
+        filling.extend(_without_at_hand(suggest, prefix, filling.depth, blocked), model.items, rung)
     if model is not None and filling.missing > 0 and len(prefix.rows) and question.rung == NEIGHBOURS:
         found = model.neighbours(int(prefix.rows[-1]), filling.depth, filling.blocked(model.items))
         filling.extend(found, model.items, "neighbours")
@@ -108,8 +115,8 @@ def _related(question: Question, filling: Filling) -> None:
     model, prefix = question.model, page_prefix(question)
     if model is not None and len(prefix.rows):
         blocked = filling.blocked(model.items)
-        if question.rung == BLEND:
-            filling.extend(_without_at_hand(model, prefix, filling.depth, blocked), model.items, "related")
+        if question.rung <= BLEND:
+            filling.extend(_without_at_hand(model.personal, prefix, filling.depth, blocked), model.items, "related")
         elif question.rung == NEIGHBOURS:
             filling.extend(model.neighbours(int(prefix.rows[0]), filling.depth, blocked), model.items, "neighbours")
     if filling.missing > 0:
@@ -214,11 +221,11 @@ def _fill_up(question: Question, filling: Filling) -> None:
         filling.extend(Scored(rows, np.zeros(len(rows), np.float32)), items, "popular")
 
 
-def _without_at_hand(model: LiveModel, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
-    """The blend without the item at hand: nobody goes from an item to itself. Popular, it may still fill up the end."""
+def _without_at_hand(suggest: _Suggest, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
+    """The list without the item at hand: nobody goes from an item to itself. Popular, it may still fill up the end."""
     at_hand = prefix.rows[-1]
     was_blocked = bool(blocked[at_hand])
     blocked[at_hand] = True
-    scored = model.personal(prefix, n, blocked)
+    scored = suggest(prefix, n, blocked)
     blocked[at_hand] = was_blocked
     return scored

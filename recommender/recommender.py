@@ -254,7 +254,7 @@ def _degraded_by(
         return "no-history" if logic in (Logic.RECENT, Logic.BUY_AGAIN) else "no-data"
     by = served_by(arranged.rungs)
     if by in OWN[logic] or by == "none":
-        return None
+        return "budget" if budget and by == "blend" else None
     if model is None or not len(model.items):
         return "no-model"
     if budget:

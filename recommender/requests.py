@@ -14,9 +14,19 @@ BUDGET_MS_DEFAULT = 200
 BUDGET_MS_MAX = 1000
 
 Rung = Literal[
-    "blend", "related", "bought-together", "recent", "buy-again", "alike", "neighbours", "trending", "popular", "none"
+    "ranker",
+    "blend",
+    "related",
+    "bought-together",
+    "recent",
+    "buy-again",
+    "alike",
+    "neighbours",
+    "trending",
+    "popular",
+    "none",
 ]
-"""The list an item came from. The ladder is blend, neighbours, trending, popular; "none" answers an empty shop."""
+"""The list an item came from; "none" answers an empty shop. Ladder: ranker, blend, neighbours, trending, popular."""
 
 
 class Logic(StrEnum):

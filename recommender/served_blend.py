@@ -92,11 +92,12 @@ def blended(  # type: ignore[no-untyped-def]
         ServedVectors(*vectors), FoldInSettings(*fold_in_settings), OwnSessionSettings(*own_settings),
         prefix, kinds, times_ms, depth, blocked,
     )  # fmt: skip
-    return sum_of_lists(lists, weights[_length_class(len(prefix))], totals, n)
+    return sum_of_lists(lists, weights[length_class(len(prefix))], totals, n)
 
 
 @njit(cache=True, nogil=True)
-def _length_class(events):  # type: ignore[no-untyped-def]
+def length_class(events):  # type: ignore[no-untyped-def]
+    """`recommender.blend.length_class`, for kernels."""
     place = 0
     while place < len(LENGTHS) and LENGTHS[place] < events:
         place += 1

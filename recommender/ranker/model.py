@@ -86,7 +86,7 @@ class Ranker:
         """The best `n` of `candidates`, ties by row."""
         if len(candidates.rows) == 0:
             return EMPTY
-        rows, scores = _best(candidates.rows, score(self.trees, candidates.features), n)
+        rows, scores = best_of_margins(candidates.rows, score(self.trees, candidates.features), n)
         return Scored(rows, scores)
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -110,7 +110,8 @@ def _part(state: State, name: str) -> Mapping[str, NDArray[Any]]:
 
 
 @njit(cache=True, nogil=True)
-def _best(rows, margins, n):  # type: ignore[no-untyped-def]
+def best_of_margins(rows, margins, n):  # type: ignore[no-untyped-def]
+    """The `n` rows of largest margin, ties by row, and the logistic function of it."""
     order = np.argsort(rows)
     order = order[np.argsort(-margins[order], kind="mergesort")][:n]
     scores = np.empty(len(order), np.float32)

@@ -4,9 +4,9 @@ from recommender.ladder import RUNGS, Ladder
 
 
 def test_takes_the_dearest_rung_that_fits() -> None:
-    ladder = Ladder(prior_ms=(3.0, 1.0, 0.5, 0.5))
+    ladder = Ladder(prior_ms=(4.0, 3.0, 1.0, 0.5, 0.5))
 
-    assert [ladder.choose(left_ms) for left_ms in (3.0, 1.5, 0.6)] == [0, 1, 2]
+    assert [ladder.choose(left_ms) for left_ms in (4.0, 3.5, 1.5, 0.6)] == [0, 1, 2, 3]
 
 
 def test_answers_from_the_cheapest_rung_when_no_time_is_left() -> None:
@@ -18,7 +18,7 @@ def test_starts_no_dearer_than_it_is_told() -> None:
 
 
 def test_measurements_take_the_place_of_the_prior() -> None:
-    ladder = Ladder(prior_ms=(3.0, 1.0, 0.5, 0.5))
+    ladder = Ladder(prior_ms=(4.0, 3.0, 1.0, 0.5, 0.5))
     for _ in range(64):
         ladder.record(0, 40.0)
 

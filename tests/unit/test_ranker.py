@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from recommender.errors import RankerRefusedError, RankerUnavailableError
 from recommender.evaluation.builders import ModelParameters, ranked_models
+from recommender.live_model import LiveModel
+from recommender.model_parameters import ModelParameters as LiveParameters
 from recommender.models.ials import IalsParameters
 from recommender.models.protocol import Events, Prefix
 from recommender.ranker import FEATURES, Ranker, Trees, attribute, from_arrays, to_arrays
@@ -171,3 +173,18 @@ def test_without_lightgbm_the_fit_says_what_is_missing(monkeypatch: pytest.Monke
 
     with pytest.raises(RankerUnavailableError, match="libgomp1"):
         fit_trees(table, RankerParameters(questions_min=1))
+
+
+def test_a_snapshot_brings_the_trees_and_others_are_passed_over() -> None:
+    model = LiveModel("v1", LiveParameters())
+    booster, _ = fitted(rounds=3)
+    model.use_trees(from_lightgbm(booster.dump_model()))
+    arrays = {name.removeprefix("ranker."): array for name, array in model.arrays().items() if "ranker." in name}
+    other = {**arrays, "names": np.frombuffer(b"one\ntwo", np.uint8)}
+
+    one, two = LiveModel("v2", LiveParameters()), LiveModel("v2", LiveParameters())
+    one.load_trees(arrays)
+    two.load_trees(other)
+
+    assert len(one.trees.leaves) == 3
+    assert len(two.trees.leaves) == len(default_trees().leaves)

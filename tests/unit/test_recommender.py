@@ -72,14 +72,14 @@ def test_a_visitor_with_history_gets_what_goes_with_it() -> None:
     ranked = _ask(_recommender(_model()), RecommendRequest("v", n=2), _viewed("a"))
 
     assert _ids(ranked)[0] == "b"
-    assert (ranked.served_by, ranked.degraded, ranked.model_version) == ("blend", None, "v1")
+    assert (ranked.served_by, ranked.degraded, ranked.model_version) == ("ranker", None, "v1")
 
 
 def test_the_pages_own_item_counts_while_its_click_is_in_flight() -> None:
     ranked = _ask(_recommender(_model()), RecommendRequest("v", n=2, item="e"))
 
     assert set(_ids(ranked)) == {"f", "g"}
-    assert ranked.served_by == "blend"
+    assert ranked.served_by == "ranker"
 
 
 def test_a_stranger_gets_what_trends_and_is_told_why() -> None:
@@ -92,6 +92,12 @@ def test_without_time_a_cheaper_rung_answers_and_says_so() -> None:
     ranked = _recommender(_model()).recommend(RecommendRequest("v", n=3), _viewed("a"), _NOW_MS, 0.01)
 
     assert (ranked.served_by, ranked.degraded, len(ranked.items)) == ("popular", "budget", 3)
+
+
+def test_with_less_time_than_the_ranker_takes_the_blend_answers_and_says_so() -> None:
+    ranked = _recommender(_model()).recommend(RecommendRequest("v", n=3), _viewed("a"), _NOW_MS, 3.5)
+
+    assert (ranked.served_by, ranked.degraded, len(ranked.items)) == ("blend", "budget", 3)
 
 
 def test_fills_up_from_cheaper_rungs_and_then_from_the_catalogue() -> None:

@@ -41,7 +41,7 @@ def test_what_stands_in_for_a_logic_says_so() -> None:
     ranked = ask(shop(), viewed("a"), n=2, logic=Logic.COMPLEMENTARY, fallbacks=(Logic.PERSONAL,))
 
     assert ids(ranked)[0] == "b"
-    assert (ranked.served_by, ranked.degraded) == ("blend", "fallback")
+    assert (ranked.served_by, ranked.degraded) == ("ranker", "fallback")
 
 
 def test_trending_begins_with_the_pages_category() -> None:

@@ -63,7 +63,7 @@ def test_pins_stand_in_their_slots_whatever_the_lists_say() -> None:
     assert ids(ranked)[1:3] == ["h", "never-seen"]
     assert len(ranked.items) == 4
     assert Reason("pinned", rule="p") in ranked.items[1].reasons
-    assert ranked.served_by == "blend"
+    assert ranked.served_by == "ranker"
 
 
 @pytest.mark.parametrize("asked", [{"exclude": ("h",)}, {"cart": ("h",)}, {"item": "h"}])
