@@ -61,7 +61,18 @@ def _java(settings: Settings) -> _Finding:
     )
 
 
-_CHECKS: tuple[Callable[[Settings], _Finding], ...] = (_python, _disk, _java)
+def _lightgbm(settings: Settings) -> _Finding:
+    if not (settings.learner.refit and settings.learner.refit_ranker):
+        return _Finding(True, "LightGBM not needed: the ranker is not refitted")
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        step = "apt-get install -y libgomp1; until then the shipped ranker answers, and is not refitted"
+        return _Finding(False, f"LightGBM for refits of the ranker ({error})", step)
+    return _Finding(True, f"LightGBM {lightgbm.__version__} for refits of the ranker")
+
+
+_CHECKS: tuple[Callable[[Settings], _Finding], ...] = (_python, _disk, _java, _lightgbm)
 
 
 async def _running(settings: Settings) -> list[_Finding]:

@@ -1,4 +1,4 @@
-"""Fit iALS in a process of its own, at the lowest priority, so that learning and answering go on undisturbed."""
+"""Fit iALS and the ranker in a process of its own, at the lowest priority: learning and answering go on undisturbed."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,13 +17,24 @@ import structlog
 from numpy.typing import NDArray
 from prometheus_client import Counter, Gauge
 
-from recommender.models.ials import Fit, IalsParameters, fit_ials, session_matrix
+from recommender.errors import RankerUnavailableError
+from recommender.model_parameters import ModelParameters
+from recommender.models.ials import Fit, Ials, IalsParameters, fit_ials, session_matrix
+from recommender.models.own_session import OwnSession
+from recommender.models.popularity import Popularity
 from recommender.models.protocol import Events
+from recommender.models.session_knn import SessionKnn
+from recommender.models.transitions import Transitions
+from recommender.ranker.model import RankedModels
+from recommender.ranker.training import RankerParameters, fit_ranker
+from recommender.ranker.trees import Trees, read_trees, write_trees
 
 _NICE = 19
 _PR_SET_PDEATHSIG = 1
+_TREES, _NO_RANKER = "trees.npz", "no-ranker.txt"
 
 _fits = Counter("afterclick_recommender_fits_total", "Fits of the factors, by outcome", ["outcome"])
+_ranker_fits = Counter("afterclick_recommender_ranker_fits_total", "Fits of the ranker, by outcome", ["outcome"])
 _fit_seconds = Gauge(
     "afterclick_recommender_fit_seconds", "How long the newest fit took", multiprocess_mode="mostrecent"
 )
@@ -34,6 +46,7 @@ class FitJob(msgspec.Struct, frozen=True):
 
     `start`: shape (k, f), the factors at hand of the first k <= `items` rows, to begin with; None: begin anew.
     `sessions_max`: of how many of the newest sessions the vectors are wanted back.
+    `ranked`: how the models whose lists are ranked learn, for the ranker's fit; None: fit no ranker.
     """
 
     events: Events
@@ -42,10 +55,20 @@ class FitJob(msgspec.Struct, frozen=True):
     start: NDArray[np.float32] | None
     threads: int
     sessions_max: int
+    ranked: ModelParameters | None = None
 
 
-async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> Fit | None:
-    """The vectors of all items and of the newest sessions; None when the fit failed or took too long, counted.
+class FitDone(NamedTuple):
+    """What a fit gives; `trees` is None where no ranker could be fitted: the one at hand goes on serving."""
+
+    fit: Fit
+    trees: Trees | None
+
+
+async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> FitDone | None:
+    """The vectors of all items and of the newest sessions, and a ranker; None when the fit failed or took too long.
+
+    Each outcome is counted.
 
     `folder`: where the job lies while it runs.
     """
@@ -73,12 +96,24 @@ async def run_fit(job: FitJob, *, folder: Path, ms_max: int) -> Fit | None:
             return None
         items = await asyncio.to_thread(np.load, Path(aside) / "items.npy")
         sessions = await asyncio.to_thread(np.load, Path(aside) / "sessions.npy")
+        trees = await asyncio.to_thread(_read_trees, Path(aside)) if job.ranked is not None else None
     if not np.isfinite(items).all():
         _fits.labels("not_finite").inc()
         return None
     _fits.labels("done").inc()
     _fit_seconds.set(time.perf_counter() - started_s)
-    return Fit(items, sessions)
+    return FitDone(Fit(items, sessions), trees)
+
+
+def _read_trees(folder: Path) -> Trees | None:
+    reason = folder / _NO_RANKER
+    if reason.exists():
+        _ranker_fits.labels("not_possible").inc()
+        _log.warning("no ranker fitted", reason=reason.read_text())
+        return None
+    trees = read_trees(folder / _TREES)
+    _ranker_fits.labels("done").inc()
+    return trees
 
 
 def _write_job(folder: Path, job: FitJob) -> None:
@@ -86,7 +121,7 @@ def _write_job(folder: Path, job: FitJob) -> None:
     if job.start is not None:
         arrays["start"] = job.start
     np.savez(folder / "job.npz", **arrays)
-    settings = _Settings(job.parameters, job.items, job.threads, job.sessions_max)
+    settings = _Settings(job.parameters, job.items, job.threads, job.sessions_max, job.ranked)
     (folder / "job.json").write_bytes(msgspec.json.encode(settings))
 
 
@@ -95,6 +130,7 @@ class _Settings(msgspec.Struct, frozen=True):
     items: int
     threads: int
     sessions_max: int
+    ranked: ModelParameters | None
 
 
 def _fit(folder: Path) -> None:
@@ -106,6 +142,26 @@ def _fit(folder: Path) -> None:
     fit = fit_ials(matrix, settings.parameters, threads=settings.threads, start=start)
     np.save(folder / "sessions.npy", fit.session_vectors[-settings.sessions_max :])
     np.save(folder / "items.npy", fit.item_vectors)
+    if settings.ranked is not None:
+        try:
+            write_trees(folder / _TREES, _fit_ranker(events, settings, settings.ranked))
+        except RankerUnavailableError as error:
+            (folder / _NO_RANKER).write_text(str(error))
+
+
+def _fit_ranker(events: Events, settings: _Settings, ranked: ModelParameters) -> Trees:
+    def build(past: Events) -> RankedModels:
+        # Anew, not from the factors at hand: these have seen the sessions that are asked about.
+        vectors = fit_ials(
+            session_matrix(past, items=settings.items), settings.parameters, threads=settings.threads
+        ).item_vectors
+        popularity = Popularity(**msgspec.structs.asdict(ranked.popularity))
+        knn, transitions = SessionKnn(ranked.session_knn), Transitions(ranked.transitions)
+        for model in (popularity, knn, transitions):
+            model.update_many(past)
+        return RankedModels(popularity, knn, transitions, Ials(settings.parameters, vectors), OwnSession())
+
+    return fit_ranker(events, build, RankerParameters(), items=settings.items, threads=settings.threads)
 
 
 def _padded(start: NDArray[np.float32], settings: _Settings) -> NDArray[np.float32]:

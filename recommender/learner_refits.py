@@ -15,6 +15,7 @@ from recommender.learner_state import LearnerState
 from recommender.model_parameters import parameters_of
 from recommender.models.ials import Fit, IalsParameters, for_catalogue
 from recommender.models.protocol import Events
+from recommender.ranker.trees import Trees
 from recommender.settings import LearnerSettings
 from recommender.tuned_parameters import tuned_parameters
 
@@ -28,6 +29,7 @@ class _Fitted(NamedTuple):
     """A model fitted and caught up to the `total`-th interaction."""
 
     ials: LearningIals
+    trees: Trees | None
     total: int
 
 
@@ -62,6 +64,8 @@ class Refits:
         fitted.ials.update_many(state.interactions.events(since=fitted.total))
         fitted.ials.changed_rows()
         state.model.replace_ials(fitted.ials)
+        if fitted.trees is not None:
+            state.model.use_trees(fitted.trees)
         _log.info("fitted", items=len(fitted.ials.factors), events=len(state.interactions))
         return True
 
@@ -85,16 +89,17 @@ class Refits:
             start=vectors.copy() if begin else None,
             threads=self._settings.fit_threads,
             sessions_max=state.limits.sessions_max,
+            ranked=state.model.parameters if self._settings.refit_ranker else None,
         )
         total = state.interactions.total
-        fit = await run_fit(job, folder=self._folder, ms_max=self._settings.fit_ms_max)
-        if fit is None:
+        done = await run_fit(job, folder=self._folder, ms_max=self._settings.fit_ms_max)
+        if done is None:
             return None
-        ials = await asyncio.to_thread(_learning, fit, job.events, job.parameters, state.limits)
+        ials = await asyncio.to_thread(_learning, done.fit, job.events, job.parameters, state.limits)
         while state.interactions.total - total > _CLOSE_EVENTS:
             missed, total = state.interactions.events(since=total), state.interactions.total
             await asyncio.to_thread(ials.update_many, missed)
-        return _Fitted(ials, total)
+        return _Fitted(ials, done.trees, total)
 
 
 def _learning(fit: Fit, events: Events, parameters: IalsParameters, limits: IncrementalLimits) -> LearningIals:

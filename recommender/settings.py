@@ -69,6 +69,8 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trend_half_life_ms: Positive = 7_200_000
     refit: bool = True
     """May the background fit run at all?"""
+    refit_ranker: bool = True
+    """May it fit the ranker too, on the newest sessions? It takes about as long again."""
     refit_ms: Annotated[int, msgspec.Meta(ge=100)] = 600_000
     """From the end of one fit to the start of the next."""
     refit_events_min: Positive = 1_000

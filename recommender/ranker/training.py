@@ -206,7 +206,12 @@ def fit_trees(table: TrainingRows, parameters: RankerParameters, *, threads: int
         "verbose": -1,
     }
     rows = lightgbm.Dataset(table.features, table.labels, group=table.sizes, feature_name=list(FEATURES))
-    return from_lightgbm(lightgbm.train(settings, rows, parameters.rounds).dump_model())
+    try:
+        return from_lightgbm(lightgbm.train(settings, rows, parameters.rounds).dump_model())
+    except lightgbm.basic.LightGBMError as error:
+        raise RankerUnavailableError(
+            f"ranker: wanted a fit by LightGBM; got {error}; the ranker at hand goes on serving"
+        ) from error
 
 
 def _described(
