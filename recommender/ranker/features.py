@@ -91,7 +91,7 @@ class Candidates(NamedTuple):
 def describe(
     lists: tuple[Scored, ...], prefix: Prefix, vector: NDArray[np.float32], sources: FeatureSources, slots: Rows
 ) -> Candidates:
-    """The union of the lists' first `DEPTH` rows, and what is known of each.
+    """The union of the lists' first `DEPTH` rows that score above zero, and what is known of each.
 
     Args:
         lists: one per name of `LISTS`, best first.
@@ -128,8 +128,11 @@ def _gather(lists, slots):  # type: ignore[no-untyped-def]
     rows = np.empty(DEPTH * len(lists), np.int32)
     count = 0
     for place in range(len(lists)):
-        listed = lists[place][0]
+        listed, scores = lists[place]
         for rank in range(min(DEPTH, len(listed))):
+            # The end of a list may lie below zero: it speaks for nothing there, as in the blend.
+            if not scores[rank] > 0.0:
+                break
             row = listed[rank]
             if slots[row] < 0:
                 slots[row] = count
@@ -144,9 +147,11 @@ def _from_lists(features, lists, slots):  # type: ignore[no-untyped-def]
         features[2 * place + 1, :] = _ABSENT_RANK
         listed, scores = lists[place]
         for rank in range(min(DEPTH, len(listed))):
+            if not scores[rank] > 0.0:
+                break
             slot = slots[listed[rank]]
             top = max(scores[0], np.float32(1e-9))
-            features[2 * place, slot] = max(np.float32(0.0), scores[rank]) / top
+            features[2 * place, slot] = scores[rank] / top
             features[2 * place + 1, slot] = rank
             features[_AGREE, slot] += 1.0
 
