@@ -53,7 +53,11 @@ def because(question: Question, slots: Slots, *, depth: int, blocked: Blocked | 
             continue
         asked, shares = taken_apart(question, [slots.item_ids[place] for place in places], depth, blocked)
         for place, said in zip(places, shares, strict=True):
-            reasons[place] = _reasons(asked, said, slots.scores[place])
+            score = slots.scores[place]
+            reasons[place] = _reasons(asked, said, score)
+            if rung == "ranker" and score and not reasons[place]:
+                # The trees score what no event speaks for, too.
+                reasons[place] = (Reason(rung, share=score),)
     return reasons
 
 
