@@ -32,7 +32,7 @@ class ModelParameters(msgspec.Struct, frozen=True):
     blend: BlendParameters = BlendParameters()
     attention: AttentionParameters = AttentionParameters()
     ranker: RankerParameters = RankerParameters()
-    ranker_attention: bool = False
+    ranker_attention: bool = True
 
 
 def train(name: str, events: Events, *, items: int, parameters: ModelParameters, threads: int = 0) -> Model:

@@ -24,7 +24,8 @@ class AttentionParameters(msgspec.Struct, frozen=True):
         factors: length of a vector.
         last: newest events of the prefix that are looked at.
         sharpness: what cosines are multiplied by before the softmax.
-        epochs: passes over the sessions; the last two at a tenth of the rate.
+        epochs: passes over the sessions, fewer where `examples_seen_max` says so; the last two at a tenth of the rate.
+        examples_seen_max: in all passes together; two passes are made whatever it is.
         batch: examples a step.
         learning_rate: of Adam.
         dropout: share of an event's numbers that a step does not see.
@@ -35,10 +36,11 @@ class AttentionParameters(msgspec.Struct, frozen=True):
     factors: int = 100
     last: int = 12
     sharpness: float = 14.0
-    epochs: int = 5
-    batch: int = 256
-    learning_rate: float = 0.004
-    dropout: float = 0.25
+    epochs: int = 8
+    examples_seen_max: int = 1_500_000
+    batch: int = 512
+    learning_rate: float = 0.006
+    dropout: float = 0.5
     sampled_max: int = 4096
     seed: int = 7
 

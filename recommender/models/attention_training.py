@@ -58,9 +58,10 @@ def train_attention(examples: Examples, *, items: int, parameters: AttentionPara
     random = np.random.default_rng(parameters.seed)
     net = _Net(items, parameters, random)
     draw = _Draw(examples.labels, items, parameters.sampled_max, random)
-    for epoch in range(parameters.epochs):
+    epochs = max(2, min(parameters.epochs, parameters.examples_seen_max // max(1, len(examples.labels))))
+    for epoch in range(epochs):
         for batch in _batches(len(examples.labels), parameters.batch, random):
-            rate = parameters.learning_rate * (0.1 if epoch >= parameters.epochs - 2 else 1.0)
+            rate = parameters.learning_rate * (0.1 if epoch >= epochs - 2 else 1.0)
             net.learn(examples.prefixes[batch], examples.labels[batch], draw, rate)
     return net.weights()
 
