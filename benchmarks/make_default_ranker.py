@@ -25,7 +25,8 @@ from recommender.ranker.trees import write_trees
 def rows_of(file: Path, *, share: float, keep_repeats: bool) -> TrainingRows:
     items = ItemTable()
     events = training_events(read_clicks(Spec(file, ("train",)), keep_repeats=keep_repeats), items)
-    parameters = ModelParameters()
+    # The net is trained for one shop alone: a new shop has none.
+    parameters = ModelParameters(ranker_attention=False)
     if keep_repeats:
         parameters = msgspec.structs.replace(
             parameters,
