@@ -109,8 +109,6 @@ class _Net:
             "from_last": drawn(size, size, scale=near),
         }
         self._moments = {name: (np.zeros_like(value), np.zeros_like(value)) for name, value in self._values.items()}
-        self._item_gradient = np.zeros_like(self._values["items"])
-        self._touched = np.zeros(items, np.bool_)
 
     def weights(self) -> AttentionWeights:
         value = self._values
@@ -120,63 +118,86 @@ class _Net:
         )
 
     def learn(self, prefixes: Rows, labels: Rows, draw: _Draw, rate: float) -> None:
-        value, p = self._values, self._parameters
-        batch, places = prefixes.shape
-        known = prefixes >= 0
-        flat = np.where(known, prefixes, 0)
+        """One step of Adam on a batch."""
         columns, log_expected = draw.columns(labels)
-        used, inverse = np.unique(np.concatenate([columns, flat.ravel()]), return_inverse=True)
-        norms = np.linalg.norm(value["items"][used], axis=1, keepdims=True)
-        unit = value["items"][used] / norms
-        keep = (self._random.random((batch, places, p.factors), np.float32) >= p.dropout) / np.float32(1 - p.dropout)
-        mask = np.where(known[:, :, None], keep, np.float32(0))
-        seen = unit[inverse[len(columns) :].reshape(batch, places)] * mask
-        last = seen[:, -1]
-        # Forward: the last event asks, the events answer, both together point at what comes next.
-        keys = seen + value["places"]
-        asked = last @ value["query"]
-        scale = np.float32(1.0)
-        attention = np.einsum("bd,bld->bl", asked, keys) * scale
-        attention = np.where(known, attention, np.float32(-1e9))
-        attention = np.exp(attention - attention.max(axis=1, keepdims=True))
-        attention /= attention.sum(axis=1, keepdims=True)
-        session = np.einsum("bl,bld->bd", attention, seen)
-        point = session @ value["from_session"] + last @ value["from_last"]
-        length = np.maximum(np.linalg.norm(point, axis=1, keepdims=True), np.float32(1e-6))
-        point /= length
-        answers = unit[inverse[: len(columns)]]
-        logits = point @ answers.T
-        targets = np.searchsorted(columns, labels)
-        _softmax_gradient(logits, targets, log_expected, np.float32(p.sharpness))
-        # Backward, in the opposite order.
-        d_point = logits @ answers
+        used, inverse = np.unique(np.concatenate([columns, np.maximum(prefixes, 0).ravel()]), return_inverse=True)
+        norms = np.linalg.norm(self._values["items"][used], axis=1, keepdims=True)
+        unit = self._values["items"][used] / norms
+        answers_at, seen_at = inverse[: len(columns)], inverse[len(columns) :].reshape(prefixes.shape)
+        mask = self._mask(prefixes)
+        forward = _forward(unit[seen_at] * mask, prefixes >= 0, self._values)
+        # From here on the gradient of the mean loss, by cosine.
+        logits = forward.point @ unit[answers_at].T
+        _softmax_gradient(
+            logits, np.searchsorted(columns, labels), log_expected, np.float32(self._parameters.sharpness)
+        )
+        d_seen, gradients = _backward(forward, logits @ unit[answers_at], self._values)
         d_unit = np.zeros_like(unit)
-        d_unit[inverse[: len(columns)]] = logits.T @ point
-        d_point = (d_point - point * np.sum(point * d_point, axis=1, keepdims=True)) / length
-        d_session, d_last = d_point @ value["from_session"].T, d_point @ value["from_last"].T
-        d_attention = np.einsum("bd,bld->bl", d_session, seen)
-        d_seen = attention[:, :, None] * d_session[:, None]
-        d_score = attention * (d_attention - np.sum(attention * d_attention, axis=1, keepdims=True)) * scale
-        d_asked = np.einsum("bl,bld->bd", d_score, keys)
-        d_keys = d_score[:, :, None] * asked[:, None]
-        d_seen += d_keys
-        d_last += d_asked @ value["query"].T
-        d_seen[:, -1] += d_last
-        gradients = {
-            "places": d_keys.sum(axis=0),
-            "query": last.T @ d_asked,
-            "from_session": session.T @ d_point,
-            "from_last": last.T @ d_point,
-        }
-        _scatter(d_unit, inverse[len(columns) :], (d_seen * mask).reshape(-1, p.factors))
+        d_unit[answers_at] = logits.T @ forward.point
+        _scatter(d_unit, seen_at.ravel(), (d_seen * mask).reshape(-1, unit.shape[1]))
         d_items = (d_unit - unit * np.sum(unit * d_unit, axis=1, keepdims=True)) / norms
+        self._move({**gradients, "items": d_items}, used, rate)
+
+    def _mask(self, prefixes: Rows) -> Floats:
+        """Shape (batch, last, f): 0 where nothing stands or dropout blinds, else what makes up for the blinded."""
+        dropout, size = self._parameters.dropout, self._parameters.factors
+        kept = self._random.random((*prefixes.shape, size), np.float32) >= dropout
+        mask: Floats = np.where((prefixes >= 0)[:, :, None], kept / np.float32(1 - dropout), np.float32(0))
+        return mask
+
+    def _move(self, gradients: dict[str, Floats], used: NDArray[np.int64], rate: float) -> None:
         self._step += 1
         # The bias of both moments' start, taken into the rate.
         rate *= float(np.sqrt(1 - _BETA2**self._step) / (1 - _BETA1**self._step))
         for name, gradient in gradients.items():
-            rows = np.arange(len(gradient))
-            _adam(value[name], *self._moments[name], rows, gradient, np.float32(rate))
-        _adam(value["items"], *self._moments["items"], used, d_items, np.float32(rate))
+            rows = used if name == "items" else np.arange(len(gradient))
+            _adam(self._values[name], *self._moments[name], rows, gradient, np.float32(rate))
+
+
+class _Forward(NamedTuple):
+    """What a pass leaves for the way back; shapes (batch, last, f), (batch, last) and (batch, f)."""
+
+    seen: Floats
+    keys: Floats
+    asked: Floats
+    attention: Floats
+    session: Floats
+    point: Floats
+    length: Floats
+
+
+def _forward(seen: Floats, known: NDArray[np.bool_], values: dict[str, Floats]) -> _Forward:
+    """The last event asks, the events answer, both together point at what comes next."""
+    last = seen[:, -1]
+    keys = seen + values["places"]
+    asked = last @ values["query"]
+    attention = np.where(known, np.einsum("bd,bld->bl", asked, keys), np.float32(-1e9))
+    attention = np.exp(attention - attention.max(axis=1, keepdims=True))
+    attention /= attention.sum(axis=1, keepdims=True)
+    session = np.einsum("bl,bld->bd", attention, seen)
+    point = session @ values["from_session"] + last @ values["from_last"]
+    length = np.maximum(np.linalg.norm(point, axis=1, keepdims=True), np.float32(1e-6))
+    return _Forward(seen, keys, asked, attention, session, point / length, length)
+
+
+def _backward(forward: _Forward, d_point: Floats, values: dict[str, Floats]) -> tuple[Floats, dict[str, Floats]]:
+    """The gradient by what was seen, shape (batch, last, f), and by each weight, given that by the unit point."""
+    seen, keys, asked, attention, session, point, length = forward
+    last = seen[:, -1]
+    d_point = (d_point - point * np.sum(point * d_point, axis=1, keepdims=True)) / length
+    d_session, d_last = d_point @ values["from_session"].T, d_point @ values["from_last"].T
+    d_attention = np.einsum("bd,bld->bl", d_session, seen)
+    d_score = attention * (d_attention - np.sum(attention * d_attention, axis=1, keepdims=True))
+    d_asked = np.einsum("bl,bld->bd", d_score, keys)
+    d_keys = d_score[:, :, None] * asked[:, None]
+    d_seen = attention[:, :, None] * d_session[:, None] + d_keys
+    d_seen[:, -1] += d_last + d_asked @ values["query"].T
+    return d_seen, {
+        "places": d_keys.sum(axis=0),
+        "query": last.T @ d_asked,
+        "from_session": session.T @ d_point,
+        "from_last": last.T @ d_point,
+    }
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
