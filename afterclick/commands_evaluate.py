@@ -28,7 +28,13 @@ ModelName = Annotated[
     ),
 ]
 K = Annotated[int, typer.Option(help="Length of a list.")]
-Repeats = Annotated[bool, typer.Option("--keep-repeats", help="Do not collapse consecutive repeats.")]
+Repeats = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-repeats/--collapse-repeats",
+        help="Are consecutive repeats learnt and asked for? Told neither: where --pairs are asked.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option(help="Write the report here.")]
 Plots = Annotated[Path | None, typer.Option(help="Draw the plots into this folder.")]
 
@@ -42,7 +48,7 @@ def evaluate(
     holdout: Holdout = None,
     model: ModelName = "blend",
     k: K = 20,
-    keep_repeats: Repeats = False,
+    keep_repeats: Repeats = None,
     lists: Annotated[Text, typer.Option(help="Write every target's list here, as Parquet.")] = None,
     json: Json = None,
     plots: Plots = None,
@@ -75,7 +81,7 @@ def compare(
     holdout: Holdout = None,
     model: ModelName = "ials",
     k: K = 20,
-    keep_repeats: Repeats = False,
+    keep_repeats: Repeats = None,
     json: Json = None,
     plots: Plots = None,
 ) -> None:
@@ -235,7 +241,7 @@ def _options(
     holdout: float | None,
     model: str,
     k: int,
-    keep_repeats: bool,
+    keep_repeats: bool | None,
     *,
     lists: Text = None,
 ) -> "EvaluationOptions":

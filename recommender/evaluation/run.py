@@ -29,7 +29,8 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
         holdout: the share of the newest sessions of `train` to test on, instead of `test`.
         model: a name of `builders.MODEL_NAMES`.
         k: length of a list.
-        keep_repeats: do not collapse consecutive repeats, in training and test.
+        keep_repeats: do not collapse consecutive repeats, in training and test; None: only where `pairs` are asked, for
+            there nothing is left out of a list, and a repeat can be hit.
         lists_out: where every target's list is written, as Parquet.
         parameters: of the models.
         threads: of the fit; 0: one per core. The figures do not depend on it.
@@ -41,10 +42,15 @@ class EvaluationOptions(msgspec.Struct, frozen=True, kw_only=True):
     holdout: Annotated[float, msgspec.Meta(gt=0, lt=1)] | None = None
     model: str = "blend"
     k: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
-    keep_repeats: bool = False
+    keep_repeats: bool | None = None
     lists_out: str | None = None
     parameters: ModelParameters = ModelParameters()
     threads: int = 0
+
+    @property
+    def repeats(self) -> bool:
+        """Are consecutive repeats kept?"""
+        return self.pairs is not None if self.keep_repeats is None else self.keep_repeats
 
 
 class Prepared(NamedTuple):
@@ -88,7 +94,7 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
             "test": options.test if options.pairs is None else options.pairs,
             "holdout": options.holdout,
             "k": options.k,
-            "keep_repeats": options.keep_repeats,
+            "keep_repeats": options.repeats,
             **self.figures,
             "coverage": self.coverage,
             "gini": self.gini,
@@ -144,7 +150,7 @@ def prepare(options: EvaluationOptions) -> Prepared:
         EvaluationInputError: as `run_evaluation`.
     """
     _check(options)
-    clicks = read_clicks(parse_spec(options.train), keep_repeats=options.keep_repeats)
+    clicks = read_clicks(parse_spec(options.train), keep_repeats=options.repeats)
     test = None
     if options.holdout is not None:
         clicks, test = split_newest(clicks, options.holdout)
@@ -153,14 +159,14 @@ def prepare(options: EvaluationOptions) -> Prepared:
     if options.pairs is not None:
         targets, item_dtype = pair_targets(read_pairs(Path(options.pairs)), items), clicks.item_dtype
     else:
-        test = test or read_clicks(parse_spec(str(options.test)), keep_repeats=options.keep_repeats)
+        test = test or read_clicks(parse_spec(str(options.test)), keep_repeats=options.repeats)
         targets, item_dtype = session_targets(test, items), test.item_dtype
     return Prepared(items, events, targets, fallback(events, len(items)), item_dtype)
 
 
 def trained_model(name: str, prepared: Prepared, options: EvaluationOptions) -> Model:
     """The model `name`, trained as `options` say."""
-    parameters = _with_repeats(options.parameters, options.keep_repeats)
+    parameters = _with_repeats(options.parameters, options.repeats)
     return train(name, prepared.events, items=len(prepared.items), parameters=parameters, threads=options.threads)
 
 

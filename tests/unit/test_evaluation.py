@@ -242,3 +242,11 @@ def test_errors_say_wanted_got_and_next(
 
     assert all(part in str(raised.value) for part in told), raised.value
     assert raised.value.next_step
+
+
+def test_pairs_ask_for_repeats_unless_told_otherwise() -> None:
+    pairs, test = (EvaluationOptions(train="a", **{name: "b"}) for name in ("pairs", "test"))
+
+    assert (pairs.repeats, test.repeats) == (True, False)
+    assert not EvaluationOptions(train="a", pairs="b", keep_repeats=False).repeats
+    assert EvaluationOptions(train="a", test="b", keep_repeats=True).repeats
