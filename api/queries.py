@@ -33,9 +33,24 @@ def query_from_string(
         elif name != "key":
             document[name] = value
     try:
-        return msgspec.convert(document, kind, strict=False)
+        query = msgspec.convert(document, kind, strict=False)
     except msgspec.ValidationError as error:
         raise explain_invalid(error, document, known=known, next_step=_NEXT_STEP) from error
+    if b"null" in query_string.lower():
+        _refuse_null(query, document, known)
+    return query
+
+
+def _refuse_null(query: msgspec.Struct, document: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """A word of a query is read as nothing where nothing is allowed; who means nothing leaves the parameter out."""
+    for name, value in document.items():
+        if isinstance(value, str) and getattr(query, name) is None:
+            raise InvalidParameterError(
+                "invalid_parameter",
+                wanted=f"`{name}`: {known.get(name, 'a value')}",
+                got=f'"{value[:64]}"',
+                next_step="leave the parameter out, or give it a value",
+            )
 
 
 def path_value(request: Request, name: str, *, characters_max: int) -> str:

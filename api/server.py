@@ -11,6 +11,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from api.settings import ApiSettings
+from api.steering import Peer, share_again, steer_away
 
 _BACKLOG = 1_024
 
@@ -61,7 +62,7 @@ async def serve(
             timeout_graceful_shutdown=settings.drain_s_max,
         )
     )
-    stopping = asyncio.create_task(_drain(app, settings, server, stop))
+    stopping = asyncio.create_task(_drain(app, settings, server, listener, stop))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -69,16 +70,27 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the composition root."""
+    """Leaves signals to the composition root, and takes its share of the port once it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            share_again(listener)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-async def _drain(app: Starlette, settings: ApiSettings, server: uvicorn.Server, stop: asyncio.Event) -> None:
+async def _drain(
+    app: Starlette, settings: ApiSettings, server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event
+) -> None:
+    def accepted(peer: Peer) -> bool:
+        return any(getattr(connection, "client", None) == peer for connection in server.server_state.connections)
+
     await stop.wait()
     app.state.drain()
+    await steer_away(listener, accepted)
     await asyncio.sleep(settings.drain_notice_ms / 1000)
     server.should_exit = True
 

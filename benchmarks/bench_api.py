@@ -2,7 +2,9 @@
 
 Question: `GET /v1/recommendations` (visitor's record read from the store, personal top 20 of 10,000 items, answer
 logged to the bus) and `POST /v1/events` (one event, and 100 at once, on disk before the 202), each at saturation.
-Budget: 2,500 recommendations/s, 2,000 single-event posts/s, 50,000 events/s in batches of 100.
+And `POST /v1/rerank` of 100 candidates by four callers.
+Budget: 2,500 recommendations/s, a rerank within 10 ms (p99), 2,000 single-event posts/s, 50,000 events/s in batches of
+100.
 Machine: two cores; the server on the first, both Valkey servers and this driver on the second. Nothing else runs.
 Method: closed loop over kept-alive connections; the server's CPU is its own process time, all threads.
 
@@ -65,6 +67,7 @@ KEYS = Keys("wk_bench_0123456789", "sk_bench_0123456789", "ab" * 32)
 VISITORS = 2_000
 PARTITIONS = 8
 BATCH = 100
+CANDIDATES = 100
 # A batch of a shop's server holds a few events of each of many visitors.
 EVENTS_OF_A_VISITOR = 4
 
@@ -184,6 +187,18 @@ def recommendation_requests() -> Callable[[], bytes]:
     return make
 
 
+def reranks(options) -> Callable[[], bytes]:
+    rng = np.random.default_rng(6)
+
+    def make() -> bytes:
+        candidates = [f"item-{row}" for row in rng.integers(options.items, size=CANDIDATES)]
+        body = msgspec.json.encode({"visitor": f"visitor-{rng.integers(VISITORS)}", "items": candidates})
+        head = f"POST /v1/rerank HTTP/1.1\r\nHost: bench\r\nX-Afterclick-Key: {KEYS.write_key}\r\n"
+        return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    return make
+
+
 def event_requests() -> Callable[[], bytes]:
     sent = iter(range(10**9))
 
@@ -270,6 +285,9 @@ async def drive(options) -> None:
             name = f"recommendations items={options.items}"
             await saturate(name, port, process, recommendation_requests(), options)
             await _print_answers(url)
+            # Four callers, not saturation: what a shop's search waits for.
+            at_ease = argparse.Namespace(**vars(options) | {"connections": 4})
+            await saturate(f"rerank_of_{CANDIDATES} items={options.items}", port, process, reranks(options), at_ease)
             await saturate("events_single", port, process, event_requests(), options)
             await saturate(f"events_in_batches_of_{BATCH}", port, process, event_batches(), options, each=BATCH)
         finally:

@@ -95,3 +95,10 @@ def test_any_line_of_the_catalogue_gets_a_verdict(line: bytes) -> None:
 
     assert [verdict.status for verdict in verdicts] == ["accepted" if products else "rejected"]
     assert products or (verdicts[0].wanted and verdicts[0].got)
+
+
+def test_the_word_null_is_no_number_and_a_visitor_may_be_called_so() -> None:
+    with pytest.raises(InvalidParameterError, match="`n`: a whole number"):
+        query_from_string(b"visitor=v&n=null", RecommendationQuery, known=KNOWN, lists=LISTS)
+
+    assert query_from_string(b"visitor=null", RecommendationQuery, known=KNOWN, lists=LISTS).visitor == "null"

@@ -36,7 +36,8 @@ async def test_schemathesis_finds_nothing(address: str, tmp_path: Path) -> None:
         str(Path(sys.executable).parent / "schemathesis"),
         *("--config-file", str(_HERE / "schemathesis.toml")),
         *("run", f"{address}/openapi.json", "--phases", "coverage,fuzzing", "--max-examples", "8"),
-        *("--seed", "1", "--no-shrink", "--continue-on-failure", "--workers", "1"),
+        # A forecast reads the archive in a process of its own, which takes long to start on a busy machine.
+        *("--request-timeout", "120", "--seed", "1", "--no-shrink", "--continue-on-failure", "--workers", "1"),
         *("--header", f"Authorization: Bearer {KEYS.secret_key}"),
     ]
     env = os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(_HERE)}
