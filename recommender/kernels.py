@@ -1,6 +1,16 @@
 """Compile every numba kernel into its cache, so that no answer waits for a compiler."""
 
-from recommender import blend, diversity, fold_in, incremental, quantized, scan, served_blend, served_ranker
+from recommender import (
+    blend,
+    diversity,
+    fold_in,
+    incremental,
+    new_items,
+    quantized,
+    scan,
+    served_blend,
+    served_ranker,
+)
 from recommender.models import (
     bought_together,
     buy_again,
@@ -21,7 +31,8 @@ def compile_all() -> None:
     first call and not by explicit signatures, for those would compile at import when the cache is cold.
     """
     models = (popularity, transitions, session_knn, ials, own_session, bought_together, buy_again, content, knn_shares)
-    for module in (scan, fold_in, *models, diversity, incremental, blend, quantized, served_blend, served_ranker):
+    served = (quantized, served_blend, served_ranker)
+    for module in (scan, fold_in, *models, diversity, incremental, blend, new_items, *served):
         module.compile_kernels()
 
 

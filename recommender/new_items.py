@@ -5,6 +5,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 _FLOOR = 0.2
@@ -18,19 +19,37 @@ class Slots(NamedTuple):
     propensities: list[float | None]
 
 
+_AHEAD = 32
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+_STEP = 0x9E37_79B9_7F4A_7C15
+
+
 class Draws:
     """Uniform numbers in [0, 1) out of a seed: the same seed gives the same ones on every machine."""
 
     def __init__(self, seed: int) -> None:
-        self._state = seed & 0xFFFF_FFFF_FFFF_FFFF
+        self._state = seed & _MASK
+        self._ahead: list[float] = []
 
     def next(self) -> float:
         """SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), its upper 53 bits."""
-        self._state = (self._state + 0x9E37_79B9_7F4A_7C15) & 0xFFFF_FFFF_FFFF_FFFF
-        mixed = self._state
-        mixed = ((mixed ^ (mixed >> 30)) * 0xBF58_476D_1CE4_E5B9) & 0xFFFF_FFFF_FFFF_FFFF
-        mixed = ((mixed ^ (mixed >> 27)) * 0x94D0_49BB_1331_11EB) & 0xFFFF_FFFF_FFFF_FFFF
-        return float(((mixed ^ (mixed >> 31)) >> 11) * 2.0**-53)
+        if not self._ahead:
+            # As many as an answer needs at once: one by one, in Python, they cost 1 µs each.
+            self._ahead = _uniforms(np.uint64(self._state), _AHEAD).tolist()
+            self._state = (self._state + _AHEAD * _STEP) & _MASK
+        return self._ahead.pop()
+
+
+@njit(cache=True, nogil=True)
+def _uniforms(state, count):  # type: ignore[no-untyped-def]
+    """`count` numbers, the last first."""
+    found = np.empty(count, np.float64)
+    for i in range(count - 1, -1, -1):
+        state += np.uint64(_STEP)
+        mixed = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
+        found[i] = np.float64((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    return found
 
 
 def seed_of(*parts: str | int) -> int:
@@ -100,3 +119,8 @@ def _draw(weights: dict[str, float], mark: float) -> str:
         if mark < 0.0:
             break
     return drawn
+
+
+def compile_kernels() -> None:
+    """Compile (or load from the cache) every kernel of this module."""
+    Draws(0).next()

@@ -205,11 +205,14 @@ class ShopPolicy:
             return None, set()
         before = filling.item_ids
         open_slots = [slot for slot in range(request.n // 2, request.n) if slot not in pins]
-        asked = self._catalogue.places_of(history, request.item)
+        catalogue = self._catalogue
         slots = with_new_items(
             before,
             open_slots,
-            lambda: pool.candidates(self._catalogue, asked, now_ms, filling.passes, before),
+            # Within: most answers give no slot away.
+            lambda: pool.candidates(
+                catalogue, catalogue.places_of(history, request.item), now_ms, filling.passes, before
+            ),
             chance=slot_chance(request.n, len(open_slots), share=self._settings.explore_share),
             seed=seed_of(request.visitor, request.placement, request.page_view_id or "", now_ms),
         )

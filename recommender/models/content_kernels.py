@@ -9,6 +9,7 @@ NO_SLOT = -1
 _FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 _SEPARATOR, _ABOVE, _SLASH, _SPACE = 0, 62, 47, 32
 CATEGORY, BRAND, TITLE = 0, 1, 2
+_LOGARITHMS = np.log(np.maximum(1, np.arange(4_096))).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -107,12 +108,13 @@ def similar(  # type: ignore[no-untyped-def]
     `profile` (by token) and `marks` (by item) are zero before and after.
     """
     width = slot_tokens.shape[1]
+    of_all = _of_all(described)
     for i in range(len(rows)):
-        length = _length(slot_tokens, slot_weights, counts, described, rows[i])
+        length = _length(slot_tokens, slot_weights, counts, of_all, rows[i])
         for place in range(width):
             token = slot_tokens[rows[i], place]
             if token >= 0 and length > 0.0:
-                profile[token] += says[i] * slot_weights[rows[i], place] * _rarity(counts, described, token) / length
+                profile[token] += says[i] * slot_weights[rows[i], place] * _rarity(counts, of_all, token) / length
         marks[rows[i]] = 1
     best_rows, best_scores = np.empty(n, np.int32), np.empty(n, np.float32)
     met = np.empty(len(rows) * width * walk_max, np.int32)
@@ -134,7 +136,7 @@ def similar(  # type: ignore[no-untyped-def]
                 count += 1
                 if row < len(blocked) and blocked[row]:
                     continue
-                score = _likeness(slot_tokens, slot_weights, counts, described, profile, row)
+                score = _likeness(slot_tokens, slot_weights, counts, of_all, profile, row)
                 if filled < n or score > best_scores[n - 1] or (score == best_scores[n - 1] and row < best_rows[n - 1]):
                     filled = insert(best_rows, best_scores, filled, row, score)
     for i in range(count):
@@ -148,29 +150,36 @@ def similar(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _likeness(slot_tokens, slot_weights, counts, described, profile, row):  # type: ignore[no-untyped-def]
+def _likeness(slot_tokens, slot_weights, counts, of_all, profile, row):  # type: ignore[no-untyped-def]
     product, square = np.float32(0.0), np.float32(0.0)
     for place in range(slot_tokens.shape[1]):
         token = slot_tokens[row, place]
         if token >= 0:
-            value = slot_weights[row, place] * _rarity(counts, described, token)
+            value = slot_weights[row, place] * _rarity(counts, of_all, token)
             product += profile[token] * value
             square += value * value
     return product / np.sqrt(square) if square > 0.0 else np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)
-def _length(slot_tokens, slot_weights, counts, described, row):  # type: ignore[no-untyped-def]
+def _length(slot_tokens, slot_weights, counts, of_all, row):  # type: ignore[no-untyped-def]
     square = np.float32(0.0)
     for place in range(slot_tokens.shape[1]):
         token = slot_tokens[row, place]
         if token >= 0:
-            value = slot_weights[row, place] * _rarity(counts, described, token)
+            value = slot_weights[row, place] * _rarity(counts, of_all, token)
             square += value * value
     return np.sqrt(square)
 
 
 @njit(cache=True, nogil=True)
-def _rarity(counts, described, token):  # type: ignore[no-untyped-def]
+def _of_all(described):  # type: ignore[no-untyped-def]
     # One more than there are: a token that all share still counts a little, else a small shop has no neighbours.
-    return np.float32(np.log(np.float32(described + 1) / np.float32(counts[token])) + np.float32(0.1))
+    return np.float32(np.log(np.float32(described + 1)) + np.float32(0.1))
+
+
+@njit(cache=True, nogil=True)
+def _rarity(counts, of_all, token):  # type: ignore[no-untyped-def]
+    count = counts[token]
+    # From a table: this is asked for every token of every item met, and a logarithm costs more than all else of it.
+    return of_all - (_LOGARITHMS[count] if count < len(_LOGARITHMS) else np.float32(np.log(np.float32(count))))
