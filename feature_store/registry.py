@@ -13,10 +13,11 @@ from feature_store.bucket_features import (
     PLACEMENT_VIEW,
 )
 from feature_store.definitions import Registry
+from feature_store.pair_features import ITEM_PAIR, ITEM_PAIR_VIEW
 from feature_store.visitor_features import VISITOR, VISITOR_VIEW
 
 REGISTRY: Final = Registry(
-    (VISITOR, ITEM, CATEGORY, PLACEMENT, EVENT_NAME),
-    (VISITOR_VIEW, ITEM_VIEW, CATEGORY_VIEW, PLACEMENT_VIEW, EVENT_NAME_VIEW),
+    (VISITOR, ITEM, ITEM_PAIR, CATEGORY, PLACEMENT, EVENT_NAME),
+    (VISITOR_VIEW, ITEM_VIEW, ITEM_PAIR_VIEW, CATEGORY_VIEW, PLACEMENT_VIEW, EVENT_NAME_VIEW),
 )
 """`docs/features.md` is made from it."""

@@ -222,7 +222,8 @@ async def test_every_window_in_the_store_is_a_declared_feature(embedded_system: 
     async with working(system.bus, system.store):
         await taken_in(system.store, await publish(system.bus, many_events(200, seed=9)))
 
-    declared = {feature.full_name for feature in FEATURES.features}
+    # Pairs have no records of their own.
+    declared = {feature.full_name for feature in FEATURES.features if feature.entity != "item_pair"}
     stored = {
         f"{name.split(':')[0]}:{window}"
         for name, windows in (await windows_of(system.store)).items()
