@@ -11,6 +11,7 @@ from feature_store.asked_features import by_entity
 from feature_store.backfill_store import backfill_store
 from feature_store.backfill_table import Backfilled, backfill_table
 from feature_store.online_store import OnlineStore
+from feature_store.pair_features import ITEM_PAIR_VIEW
 from feature_store.plugins import load_plugin
 from ingest.archive_below import archived_below
 from ingest.bus import open_bus
@@ -44,7 +45,13 @@ async def backfill_running(settings: Settings, features: list[str], *, from_ms: 
     """
     resolved = resolved_settings(settings)
     plugin = load_plugin(resolved.store.features_module)
-    named = features or [feature.full_name for view in plugin.registry.views for feature in view.features]
+    named = features or [
+        # A pair of items has no records of its own.
+        feature.full_name
+        for view in plugin.registry.views
+        if view.name != ITEM_PAIR_VIEW.name
+        for feature in view.features
+    ]
     entities = list(by_entity(named, plugin.registry, [view.name for view in plugin.counted]))
     place = resolved.open_archive()
     bus = await open_bus(resolved.system.bus, settings=resolved.bus, below=archived_below(place))

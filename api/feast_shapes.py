@@ -1,7 +1,7 @@
 """Feast's two endpoints over the online store: feature values by entity, and events pushed as columns."""
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
@@ -20,7 +20,7 @@ PUSH_SOURCE = "events"
 _VISITOR = "visitor"
 KNOWN_FEATURES = {
     "features": f"1 to {FEATURES_MAX} names as `entity:name`",
-    "entities": f"one column of at most {ENTITIES_MAX} ids, under the entity's name",
+    "entities": f"a column of at most {ENTITIES_MAX} ids, under the entity's name, and what features on demand need",
     "full_feature_names": "true or false",
 }
 KNOWN_PUSH = {
@@ -36,11 +36,12 @@ _ITEM_COLUMNS = frozenset({"item_id", "quantity", "price", "item_category", "ite
 class FeaturesQuery(msgspec.Struct, frozen=True):
     """What `/get-online-features` is asked; other fields of Feast's are passed over.
 
-    `features`: "entity:name", all of one entity. `entities`: its ids, in columns, under the entity's name.
+    `features`: "entity:name", all of one entity. `entities`: its ids, in columns, under the entity's name; further
+    columns of the same length are what features on demand are computed from.
     """
 
     features: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=FEATURES_MAX)]
-    entities: dict[str, Annotated[tuple[str | int, ...], msgspec.Meta(max_length=ENTITIES_MAX)]]
+    entities: dict[str, Annotated[tuple[str | int | float, ...], msgspec.Meta(max_length=ENTITIES_MAX)]]
     full_feature_names: bool = False
 
 
@@ -82,7 +83,13 @@ class ReadFeatures(Protocol):
     """`feature_store.online_features.OnlineFeatures.read`."""
 
     def __call__(
-        self, names: Sequence[str], entity_keys: Sequence[bytes | str], *, now_ms: int, deadline_ms: float
+        self,
+        names: Sequence[str],
+        entity_keys: Sequence[bytes | str],
+        *,
+        now_ms: int,
+        deadline_ms: float,
+        requests: Sequence[Mapping[str, Any]],
     ) -> Awaitable[list[EntityValues]]:
         """Values of each entity."""
         ...
@@ -109,16 +116,22 @@ class FeastShapes:
         """
         entity = query.features[0].partition(":")[0]
         ids = query.entities.get(entity)
-        if ids is None or len(query.entities) != 1:
+        if ids is None or len({len(column) for column in query.entities.values()}) != 1:
             raise InvalidParameterError(
                 "invalid_parameter",
-                wanted=f"`entities` with the one column {entity}, which the features are of",
+                wanted=f"`entities` with the column {entity}, which the features are of; all columns of one length",
                 got=", ".join(query.entities) or "none",
                 next_step="ask for the features of each entity in a request of its own",
             )
+        asked_with = {name: column for name, column in query.entities.items() if name != entity}
+        requests = [dict(zip(asked_with, row, strict=True)) for row in zip(*asked_with.values(), strict=True)]
         try:
             rows = await self._read(
-                query.features, self._keys(entity, ids), now_ms=time.time_ns() // 1_000_000, deadline_ms=READ_MS
+                query.features,
+                self._keys(entity, ids),
+                now_ms=time.time_ns() // 1_000_000,
+                deadline_ms=READ_MS,
+                requests=requests,
             )
         except UnknownFeatureError as error:
             raise InvalidParameterError(
@@ -137,7 +150,7 @@ class FeastShapes:
             ) from error
         return _answer(query, entity, ids, rows)
 
-    def _keys(self, entity: str, ids: Sequence[str | int]) -> list[bytes | str]:
+    def _keys(self, entity: str, ids: Sequence[str | int | float]) -> list[bytes | str]:
         if entity != _VISITOR:
             return [str(found) for found in ids]
         return [visitor_key(str(found), secret=self._secret) for found in ids]
@@ -170,7 +183,7 @@ def pushed_events(query: PushQuery) -> list[dict[str, Any]]:
 
 
 def _answer(
-    query: FeaturesQuery, entity: str, ids: Sequence[str | int], rows: Sequence[EntityValues]
+    query: FeaturesQuery, entity: str, ids: Sequence[str | int | float], rows: Sequence[EntityValues]
 ) -> OnlineFeaturesAnswer:
     names = [
         name.replace(":", "__", 1) if query.full_feature_names else name.partition(":")[2] for name in query.features

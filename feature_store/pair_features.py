@@ -77,7 +77,7 @@ def _features() -> list[Calculated]:
                 "float64",
                 unit,
                 Aggregation("visitor_key", "unique_count", window_ms, STEP_MS),
-                "an estimate: standard error about a tenth of the visitors of either; fewer than that cannot be told from 0",
+                "an estimate: standard error about a tenth of the visitors of either; fewer are not told from 0",
                 0.0,
                 _OWNER,
                 f"{what} in the last {window}",

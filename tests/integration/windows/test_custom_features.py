@@ -10,11 +10,13 @@ from afterclick.__main__ import app
 from afterclick.valkey_server import ValkeyServer
 from feature_store import keys
 from feature_store.errors import PluginError, RecordFormatError
+from feature_store.online_features import OnlineFeatures
 from feature_store.online_store import OnlineStore
 from feature_store.plugins import Plugin, load_plugin
 from feature_store.reading import read_features
 from feature_store.rebuild import rebuild_online_store
 from feature_store.settings import StoreSettings
+from feature_store.visitor_reader import VisitorReader
 from ingest.bus import open_bus
 from ingest.events import Item
 from ingest.topics import EVENTS, EVENTS_REJECTED
@@ -103,6 +105,40 @@ async def test_computed_and_on_demand_features_are_read_from_what_is_stored_anyw
 
     assert share == 0.25
     assert times == pytest.approx(2.0, rel=0.04)  # prices are kept to 4 %
+    await bus.close()
+    await store.close()
+
+
+async def test_serving_answers_the_shops_own_features_and_pairs_of_items(
+    embedded_bus_server: ValkeyServer, valkey_server: ValkeyServer, shop_file: Path
+) -> None:
+    bus = await open_bus(embedded_bus_server.url, BUS)
+    await bus.ensure([EVENTS, EVENTS_REJECTED], partitions=PARTITIONS)
+    store = OnlineStore(valkey_server.url, StoreSettings(features_module=str(shop_file)))
+    lamp = (Item(item_id="lamp", item_brand="lux", price=20.0),)
+    records = [event_record(number, visitor=number, items=lamp) for number in range(40)]
+    records += [event_record(number + 40, visitor=number, item_ids=["shade"]) for number in range(40)]
+    async with working(bus, store):
+        await taken_in(store, await publish(bus, records))
+    serving = OnlineFeatures(store, VisitorReader(store))
+    now_ms = START_MS + 60_000
+
+    brands = await serving.read(["brand:view_1h"], ["lux", "nobody's"], now_ms=now_ms, deadline_ms=5_000)
+    asked = await serving.read(
+        ["visitor:times_usual_price"],
+        [visitor_of(1), visitor_of(2)],
+        now_ms=now_ms,
+        deadline_ms=5_000,
+        requests=[{"price": 40.0}, {}],
+    )
+    pairs = await serving.read(
+        ["item_pair:covisited_share_1h"], ["lamp\tshade", "lamp\tnothing"], now_ms=now_ms, deadline_ms=5_000
+    )
+
+    assert [(row.values, row.statuses[0].value) for row in brands] == [((40,), "PRESENT"), ((0,), "NOT_FOUND")]
+    assert asked[0].values[0] == pytest.approx(2.0, rel=0.04)
+    assert (asked[1].values, asked[1].statuses[0].value) == ((None,), "NULL_VALUE")
+    assert [row.values for row in pairs] == [(1.0,), (0.0,)]
     await bus.close()
     await store.close()
 
