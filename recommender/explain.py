@@ -10,10 +10,12 @@ from recommender.contributions import Shares, blended_contributions
 from recommender.live_model import LiveModel
 from recommender.logics import Question, cart_prefix, page_prefix
 from recommender.models.protocol import Blocked, Prefix, Rows
+from recommender.ranker.features import FEATURES
 from recommender.requests import Reason, Rung
 
 _VERBS = {Kind.VIEW: "viewed", Kind.SELECT: "viewed", Kind.ADD_TO_CART: "added", Kind.PURCHASE: "bought"}
 _SHARE_MIN = 1e-7
+_FEATURES_TOLD = 5
 
 
 class Slots(NamedTuple):
@@ -55,10 +57,32 @@ def because(question: Question, slots: Slots, *, depth: int, blocked: Blocked | 
         for place, said in zip(places, shares, strict=True):
             score = slots.scores[place]
             reasons[place] = _reasons(asked, said, score)
-            if rung == "ranker" and score and not reasons[place]:
-                # The trees score what no event speaks for, too.
-                reasons[place] = (Reason(rung, share=score),)
+        if rung == "ranker":
+            _tell_ranked(question, slots, places, reasons, blocked)
     return reasons
+
+
+def _tell_ranked(
+    question: Question, slots: Slots, places: list[int], reasons: list[tuple[Reason, ...]], blocked: Blocked | None
+) -> None:
+    """After the events that speak for the ranker's items, the features that moved them most."""
+    model = _model(question)
+    rows = _rows(model, [slots.item_ids[place] for place in places])
+    told = model.rank_attributions(question.prefix, rows, _without_at_hand(model, question.prefix, blocked))
+    for place, values in zip(places, told, strict=True):
+        if slots.scores[place] and not reasons[place]:
+            # The trees score what no event speaks for, too.
+            reasons[place] = (Reason("ranker", share=slots.scores[place]),)
+        largest = np.argsort(-np.abs(values), kind="stable")[:_FEATURES_TOLD].tolist()
+        reasons[place] += tuple(
+            Reason("ranked", feature=FEATURES[at], weight=float(values[at])) for at in largest if values[at]
+        )
+
+
+def _without_at_hand(model: LiveModel, prefix: Prefix, blocked: Blocked | None) -> Blocked:
+    mask = blocked.copy() if blocked is not None else np.zeros(len(model.items), np.bool_)
+    mask[prefix.rows[-1]] = True
+    return mask
 
 
 def _reasons(asked: _Asked, shares: Shares, score: float) -> tuple[Reason, ...]:
@@ -92,8 +116,7 @@ def _of_blend(
     question: Question, prefix: Prefix, item_ids: Sequence[str], depth: int, blocked: Blocked | None
 ) -> tuple[_Asked, list[Shares]]:
     model = _model(question)
-    mask = blocked.copy() if blocked is not None else np.zeros(len(model.items), np.bool_)
-    mask[prefix.rows[-1]] = True
+    mask = _without_at_hand(model, prefix, blocked)
     found = blended_contributions(model, prefix, _rows(model, item_ids), depth, mask)
     return _named(model, prefix), list(found.shares)
 

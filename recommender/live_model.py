@@ -19,10 +19,11 @@ from recommender.models.ials import Ials
 from recommender.models.item_table import ItemTable
 from recommender.models.own_session import OwnSession
 from recommender.models.popularity import Popularity
-from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, Scored
+from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, Rows, Scored
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
 from recommender.quantized import ServedIals
+from recommender.ranker.features import FEATURES
 from recommender.ranker.trees import Trees, default_trees, from_arrays, to_arrays
 from recommender.served_blend import ServedBlend
 from recommender.served_ranker import ServedRanker
@@ -147,6 +148,13 @@ class LiveModel:
     def ranked(self, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
         """What the ranker suggests to a visitor with this history; nothing where nothing ranks."""
         return self._ranker.scores(prefix, n, blocked) if self._ranker is not None else EMPTY
+
+    def rank_attributions(self, prefix: Prefix, rows: Rows, blocked: Blocked) -> NDArray[np.float64]:
+        """Shape (len(rows), features): each feature's Shapley value in a row's log-odds; zeros where nothing ranks."""
+        if self._ranker is None:
+            return np.zeros((len(rows), len(FEATURES)))
+        told: NDArray[np.float64] = self._ranker.attributions(prefix, rows, blocked)
+        return told
 
     def use_trees(self, trees: Trees) -> None:
         """Rank by other trees from now on."""

@@ -87,13 +87,16 @@ class RecommendRequest(msgspec.Struct, frozen=True):
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why an item is there: "because you viewed `item`"; for what a rule did, its name.
 
-    `share`: what it adds to the item's score; None for what a rule did.
+    `share`: what it adds to the item's score; None for what a rule did, and for a feature.
+    `feature`, `weight`: because it was "ranked": a feature the ranker looks at, and its Shapley value in the log-odds.
     """
 
     because: str
     item: str | None = None
     rule: str | None = None
     share: float | None = None
+    feature: str | None = None
+    weight: float | None = None
 
 
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):

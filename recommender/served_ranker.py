@@ -2,17 +2,19 @@
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from recommender.blend import LENGTHS, BlendParameters
 from recommender.fold_in import fold_in_prefix
 from recommender.models.own_session import OwnSession
 from recommender.models.popularity import Popularity
-from recommender.models.protocol import EMPTY, NOTHING_BLOCKED, Blocked, Prefix, Scored, grown, plain
+from recommender.models.protocol import EMPTY, NOTHING_BLOCKED, Blocked, Prefix, Rows, Scored, grown, plain
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
 from recommender.quantized import ServedIals
-from recommender.ranker.features import DEPTH, FeatureSources, described
-from recommender.ranker.model import best_of_margins
+from recommender.ranker.attributions import attribute
+from recommender.ranker.features import DEPTH, FEATURES, FeatureSources, described
+from recommender.ranker.model import RankedModels, Ranker, best_of_margins
 from recommender.ranker.trees import LOWEST, Trees, default_trees, scored
 from recommender.served_blend import every_list, length_class, sum_of_lists
 
@@ -64,6 +66,18 @@ class ServedRanker:
             *(self.trees.features, self.trees.thresholds, self.trees.lefts, self.trees.leaves, LOWEST),
         )
         return Scored(*found)
+
+    def attributions(self, prefix: Prefix, rows: Rows, blocked: Blocked = NOTHING_BLOCKED) -> NDArray[np.float64]:
+        """Shape (len(rows), len(FEATURES)): each feature's Shapley value; zeros for a row that is no candidate."""
+        models = RankedModels(self._popularity, self._session_knn, self._transitions, self._ials, self._own_session)
+        candidates = Ranker(models, self.trees).describe(prefix, blocked)
+        place_of = {row: place for place, row in enumerate(candidates.rows.tolist())}
+        known = [number for number, row in enumerate(rows.tolist()) if row in place_of]
+        told = np.zeros((len(rows), len(FEATURES)))
+        if known:
+            columns = candidates.features[:, [place_of[row] for row in rows[known].tolist()]]
+            told[known] = attribute(self.trees, columns).values
+        return told
 
     def sources(self) -> FeatureSources:
         """The models' arrays as the features are made of."""
@@ -125,4 +139,5 @@ def compile_kernels() -> None:
     for model in (knn, transitions, popularity):
         model.update(0, 0, 1, 1)
         model.update(0, 1, 1, 2)
-    ranker.scores(Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64)), 1)
+    seen = Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64))
+    ranker.attributions(seen, ranker.scores(seen, 1).rows)

@@ -40,36 +40,46 @@ def attribute(trees: Trees, features: NDArray[np.float32]) -> Attributions:
 @njit(cache=True, nogil=True)
 def _attribute(features, thresholds, lefts, spans, leaves, counts, values, size):  # type: ignore[no-untyped-def]
     answer = np.zeros((values.shape[1], size), np.float64)
-    seen = np.empty(features.shape[1], np.int64)
-    without, inside = np.empty(features.shape[1], np.float64), np.empty(features.shape[1], np.float64)
+    width = features.shape[1]
+    seen, place_of, on_left = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.bool_)
+    without, inside = np.empty(width, np.float64), np.empty(width, np.float64)
+    by_size = np.empty(width, np.float64)
     for tree in range(len(features)):
         for leaf in range(leaves.shape[1]):
-            bit = 1 << leaf
+            # The distinct features on the way to the leaf, and the share of training rows that went this way at each.
+            length = _way(features, lefts, spans, counts, tree, leaf, seen, place_of, on_left, without)
             for i in range(values.shape[1]):
-                # The distinct features on the way to the leaf: the share of training rows that went this way, and
-                # whether this candidate does.
-                length = 0
-                for split in range(features.shape[1]):
-                    if spans[tree, split] & bit == 0:
-                        continue
-                    feature = features[tree, split]
-                    place = 0
-                    while place < length and seen[place] != feature:
-                        place += 1
-                    if place == length:
-                        seen[place], without[place], inside[place] = feature, 1.0, 1.0
-                        length += 1
-                    on_left = lefts[tree, split] & bit != 0
-                    goes_left = not values[feature, i] > thresholds[tree, split]
-                    way = lefts[tree, split] if on_left else spans[tree, split] & ~lefts[tree, split]
-                    whole = _rows(counts, tree, spans[tree, split])
-                    without[place] *= _rows(counts, tree, way) / whole if whole > 0 else 0.5
-                    if on_left != goes_left:
-                        inside[place] = 0.0
+                inside[:length] = 1.0
+                for split in range(width):
+                    if place_of[split] >= 0:
+                        goes_left = not values[features[tree, split], i] > thresholds[tree, split]
+                        if on_left[split] != goes_left:
+                            inside[place_of[split]] = 0.0
                 for place in range(length):
-                    share = _share(without, inside, length, place)
+                    share = _share(without, inside, length, place, by_size)
                     answer[i, seen[place]] += leaves[tree, leaf] * (inside[place] - without[place]) * share
     return answer
+
+
+@njit(cache=True, nogil=True)
+def _way(features, lefts, spans, counts, tree, leaf, seen, place_of, on_left, without):  # type: ignore[no-untyped-def]
+    bit, length = 1 << leaf, 0
+    for split in range(features.shape[1]):
+        place_of[split] = -1
+        if spans[tree, split] & bit == 0:
+            continue
+        place = 0
+        while place < length and seen[place] != features[tree, split]:
+            place += 1
+        if place == length:
+            seen[place], without[place] = features[tree, split], 1.0
+            length += 1
+        place_of[split] = place
+        on_left[split] = lefts[tree, split] & bit != 0
+        way = lefts[tree, split] if on_left[split] else spans[tree, split] & ~lefts[tree, split]
+        whole = _rows(counts, tree, spans[tree, split])
+        without[place] *= _rows(counts, tree, way) / whole if whole > 0 else 0.5
+    return length
 
 
 @njit(cache=True, nogil=True)
@@ -82,9 +92,9 @@ def _rows(counts, tree, bits):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _share(without, inside, length, left_out):  # type: ignore[no-untyped-def]
+def _share(without, inside, length, left_out, by_size):  # type: ignore[no-untyped-def]
     """Σ over subsets S of the others of |S|!(m-1-|S|)!/m! · Π inside over S · Π without over the rest."""
-    by_size = np.zeros(length, np.float64)
+    by_size[:length] = 0.0
     by_size[0] = 1.0
     filled = 0
     for other in range(length):

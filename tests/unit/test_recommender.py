@@ -13,6 +13,7 @@ from recommender.model_parameters import ModelParameters
 from recommender.models.protocol import Events
 from recommender.models.session_knn import SessionKnnParameters
 from recommender.models.transitions import TransitionParameters
+from recommender.ranker import FEATURES
 from recommender.recommender import Recommender
 from recommender.requests import Ranked, RecommendRequest
 from recommender.reranking import Reranked
@@ -236,3 +237,13 @@ def test_without_time_candidates_keep_the_shops_order() -> None:
     found = _rerank(_recommender(_model()), "h", "c", "b", left_ms=0.0)
 
     assert (found.item_ids, found.order, found.degraded) == (("h", "c", "b"), "given", "budget")
+
+
+def test_a_ranked_item_tells_what_moved_it_besides_the_events_that_speak_for_it() -> None:
+    ranked = _ask(_recommender(_model()), RecommendRequest("v", n=2, explain=True), _viewed("a"))
+
+    first = ranked.items[0].reasons
+    assert (first[0].because, first[0].item) == ("viewed", "a")
+    features = [reason for reason in first if reason.because == "ranked"]
+    assert 0 < len(features) <= 5
+    assert all(reason.feature in FEATURES and reason.weight for reason in features)
