@@ -1,6 +1,7 @@
 """Which lists each logic asks, in which order, and when an answer counts as its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -64,8 +65,14 @@ class Question(NamedTuple):
 
 def chain_of(request: RecommendRequest) -> tuple[Logic, ...]:
     """The request's logic and its fallbacks; related to no item is personal."""
-    logics = [logic if logic is not None else Logic.PERSONAL for logic in (request.logic, *request.fallbacks)]
-    if request.item is None:
+    return _chain(request.logic, request.fallbacks, request.item is not None)
+
+
+@lru_cache(maxsize=256)
+def _chain(first: Logic | None, fallbacks: tuple[Logic, ...], with_item: bool) -> tuple[Logic, ...]:
+    # Placements are few, and every answer asks three times.
+    logics = [logic if logic is not None else Logic.PERSONAL for logic in (first, *fallbacks)]
+    if not with_item:
         logics = [Logic.PERSONAL if logic is Logic.RELATED else logic for logic in logics]
     return tuple(dict.fromkeys(logics))
 

@@ -10,12 +10,14 @@ from recommender.blend import Blend, BlendParameters
 from recommender.errors import EvaluationInputError, RankerUnavailableError
 from recommender.models.attention import AttentionParameters
 from recommender.models.attention_training import attention_of
+from recommender.models.bought_together import BoughtTogether
 from recommender.models.ials import Ials, IalsParameters, fit_ials, session_matrix
 from recommender.models.own_session import OwnSession
 from recommender.models.popularity import Popularity
 from recommender.models.protocol import Events, Model
 from recommender.models.session_knn import SessionKnn, SessionKnnParameters
 from recommender.models.transitions import TransitionParameters, Transitions
+from recommender.models.trends import Trends
 from recommender.ranker.model import RankedModels, Ranker
 from recommender.ranker.training import RankerParameters, fit_ranker
 from recommender.ranker.trees import default_trees
@@ -107,6 +109,18 @@ def _popularity(events: Events, _items: int, _parameters: ModelParameters, _thre
     return model
 
 
+def _trends(events: Events, _items: int, _parameters: ModelParameters, _threads: int) -> Model:
+    model = Trends()
+    model.update_many(events)
+    return model
+
+
+def _bought_together(events: Events, _items: int, _parameters: ModelParameters, _threads: int) -> Model:
+    model = BoughtTogether()
+    model.update_many(events)
+    return model
+
+
 def _transitions(events: Events, _items: int, parameters: ModelParameters, _threads: int) -> Model:
     model = Transitions(parameters.transitions)
     model.update_many(events)
@@ -136,6 +150,8 @@ def _blend(events: Events, items: int, parameters: ModelParameters, threads: int
 
 _BUILDERS: Mapping[str, Callable[[Events, int, ModelParameters, int], Model]] = {
     "popularity": _popularity,
+    "trends": _trends,
+    "bought-together": _bought_together,
     "transitions": _transitions,
     "session-knn": _session_knn,
     "ials": _ials,
