@@ -1,7 +1,7 @@
 """Values of features at many instants of the past: events are taken in up to each instant, and no further."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +9,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from feature_store.asked_features import FAMILY_OF_ENTITY
+from feature_store.custom import CountedView
+from feature_store.custom_touches import gather_custom
 from feature_store.definitions import Registry, Value
 from feature_store.families import VISITORS, Family
 from feature_store.reading import read_features
-from feature_store.touch_columns import Batch, Names, Touching, touch_columns
-from feature_store.touches import ROW, Touches
+from feature_store.replay import called_in_view, counted_in
+from feature_store.touch_columns import Names, columns_of, touch_columns
+from feature_store.touches import MAJOR, MINOR_INDEX, ROW, Touches
 
 Numbers = NDArray[np.int64]
 _AFTERWARDS = 1 << 40
@@ -34,18 +37,36 @@ class PointInTime:
 
     Args:
         asked: by entity.
+        views: a shop's own counted views among them.
         registry: where the features are declared.
         log_id: of the archive.
         future_ms_max: as the worker has it.
     """
 
-    def __init__(self, asked: Mapping[str, Asked], registry: Registry, *, log_id: int, future_ms_max: int) -> None:
+    def __init__(
+        self,
+        asked: Mapping[str, Asked],
+        views: Sequence[CountedView],
+        registry: Registry,
+        *,
+        log_id: int,
+        future_ms_max: int,
+    ) -> None:
         self._asked = asked
+        self._views = views
+        self._view_of = {view.family.name: view.name for view in views}
+        self._entity_of = {family.name: entity for entity, family in FAMILY_OF_ENTITY.items() if entity in asked}
+        self._families = [FAMILY_OF_ENTITY[entity] for entity in self._entity_of.values()]
         self._registry = registry
         self._future_ms_max = future_ms_max
         self._names = Names()
-        self._kept = {FAMILY_OF_ENTITY[entity]: _Kept(of.keys, self._names, log_id) for entity, of in asked.items()}
+        self._kept = {entity: _Kept(of.keys, self._names, log_id) for entity, of in asked.items()}
         self._accepted_ms: dict[int, int] = {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What `take` needs of the archive."""
+        return columns_of(self._views)
 
     @property
     def telling(self) -> pl.Expr:
@@ -64,7 +85,7 @@ class PointInTime:
         """Hold one partition's rows of the present slice, in order of position, until `values`.
 
         Args:
-            rows: with the columns `touch_columns.COLUMNS`, at least one row.
+            rows: with `columns`, at least one row.
             instants: as of `values`.
         """
         partition = int(rows["partition"][0])
@@ -73,10 +94,34 @@ class PointInTime:
         accepted_ms = np.maximum(accepted_ms, self._accepted_ms.get(partition, 0))
         self._accepted_ms[partition] = int(accepted_ms[-1])
         rows = rows.with_columns(accepted_at_ms=pl.Series(accepted_ms))
-        batch = touch_columns(rows, self._names, list(self._kept), future_ms_max=self._future_ms_max)
-        entity_of = {FAMILY_OF_ENTITY[entity]: entity for entity in self._asked}
+        batch = touch_columns(rows, self._names, self._families, future_ms_max=self._future_ms_max)
+        accepted_ms = batch.events["accepted_at_ms"].to_numpy()
         for touching in batch.families:
-            self._kept[touching.family].hold(touching, batch, partition, instants[entity_of[touching.family]])
+            entity = self._entity_of[touching.family.name]
+            different, place = np.unique(touching.entity, return_inverse=True)
+            called = batch.keys_of(touching.family, different.tolist(), self._names)
+            found = _Found(touching.family, called, place, touching.touches, accepted_ms[touching.event])
+            self._kept[entity].hold(found, partition, instants[entity])
+        for view, found in self._counted(rows):
+            self._kept[view].hold(found, partition, instants[view])
+
+    def _counted(self, rows: pl.DataFrame) -> Iterator[tuple[str, "_Found"]]:
+        """What the shop's own views count of the rows."""
+        if not self._views:
+            return
+        placed, touches = counted_in(rows, self._views, future_ms_max=self._future_ms_max)
+        number_of = {touch.name: self._names.number_of(touch.name) for touch in touches}
+        positions = rows["position"].to_list()
+        accepted_ms = dict(zip(positions, rows["accepted_at_ms"].to_list(), strict=True))
+        by_position = {
+            (p.position.major, p.position.minor << 32 | p.position.index): accepted_ms[str(p.position)] for p in placed
+        }
+        for touched in gather_custom(placed, touches, self._views, number_of=number_of):
+            view = self._view_of[touched.family.name]
+            called = [called_in_view(view, key, self._names) for key in touched.keys]
+            accepted = [by_position[touch[MAJOR], touch[MINOR_INDEX]] for touch in touched.touches.tolist()]
+            place = touched.touches[:, ROW].copy()
+            yield view, _Found(touched.family, called, place, touched.touches, np.array(accepted, np.int64))
 
     def values(self, instants: Mapping[str, pl.DataFrame]) -> Iterator[tuple[str, str, int, list[Value]]]:
         """(entity, key, instant, values of its features) for every instant; then everything held is taken in.
@@ -86,7 +131,7 @@ class PointInTime:
                 in this slice; each pair once.
         """
         for entity, asked in self._asked.items():
-            kept = self._kept[FAMILY_OF_ENTITY[entity]]
+            kept = self._kept[entity]
             for key, at_ms in kept.advance(instants[entity]):
                 records = kept.records_of(key)
                 name_of = self._names.name_of
@@ -101,6 +146,16 @@ def with_rounds(instants: pl.DataFrame) -> pl.DataFrame:
         .sort("at_ms", "key")
         .with_columns(round=pl.int_range(pl.len(), dtype=pl.Int64).over("key", order_by="at_ms"))
     )
+
+
+class _Found(NamedTuple):
+    """Touches of one family: `called[place[i]]` is what the i-th is of, and when its event was accepted."""
+
+    family: Family
+    called: Sequence[str]
+    place: Numbers
+    touches: Touches
+    accepted_ms: Numbers
 
 
 class _Kept:
@@ -120,20 +175,17 @@ class _Kept:
         """Those of all partitions, in their order, so that sums come to the same last bit as online."""
         return [self._records[place] for _, place in sorted(self._places_of.get(key, ()))] or [None]
 
-    def hold(self, touching: Touching, batch: Batch, partition: int, instants: pl.DataFrame) -> None:
+    def hold(self, found: _Found, partition: int, instants: pl.DataFrame) -> None:
         """Keep the touches of the keys asked for, each with its round: that of the first instant not before it."""
-        self._family = touching.family
-        different, inverse = np.unique(touching.entity, return_inverse=True)
-        names = batch.keys_of(touching.family, different.tolist(), self._names)
-        places = np.array([self._place(partition, key) if key in self._keys else -1 for key in names], np.int64)
-        wanted = np.flatnonzero(places[inverse] >= 0)
+        self._family = found.family
+        places = np.array([self._place(partition, key) if key in self._keys else -1 for key in found.called], np.int64)
+        wanted = np.flatnonzero(places[found.place] >= 0)
         if not len(wanted):
             return
-        touches = touching.touches[wanted]
-        touches[:, ROW] = places[inverse[wanted]]
-        accepted_ms = batch.events["accepted_at_ms"].to_numpy()[touching.event[wanted]]
-        of_key = pl.Series(names)[inverse[wanted]]
-        self._held.append((_rounds(of_key, accepted_ms, instants), touches))
+        touches = found.touches[wanted]
+        touches[:, ROW] = places[found.place[wanted]]
+        of_key = pl.Series(found.called)[found.place[wanted]]
+        self._held.append((_rounds(of_key, found.accepted_ms[wanted], instants), touches))
 
     def advance(self, instants: pl.DataFrame) -> Iterator[tuple[str, int]]:
         """Each key and instant, at the moment when its records hold what was accepted by then."""

@@ -76,15 +76,18 @@ class Replay:
         self._write(entity, Touched(touching.family, [], [], touching.touches), called)
 
     def _apply_counted(self, view: str, touched: Touched) -> None:
-        prefix = keys.custom_name(view, "")
-        numbers = [keys.split_item_key(key)[1] for key in touched.keys]
-        self._write(view, touched, [self.names.name_of(number).removeprefix(prefix) for number in numbers])
+        self._write(view, touched, [called_in_view(view, key, self.names) for key in touched.keys])
 
     def _write(self, entity: str, touched: Touched, called: Sequence[str]) -> None:
         records = self.records[entity]
         stored = [records.get(key) for key in called]
         written = touched.family.apply(stored, touched.touches, self.names.hashes, self._log_id)
         records.update((key, record) for key, record in zip(called, written, strict=True) if record is not None)
+
+
+def called_in_view(view: str, key: bytes, names: Names) -> str:
+    """The key that a counted view gave, by the key of its record."""
+    return names.name_of(keys.split_item_key(key)[1]).removeprefix(keys.custom_name(view, ""))
 
 
 def counted_in(

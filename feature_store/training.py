@@ -8,11 +8,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from feature_store.asked_features import DTYPES, by_entity
-from feature_store.definitions import Registry
+from feature_store.plugins import Plugin, load_plugin
 from feature_store.point_in_time import Asked, PointInTime, with_rounds
-from feature_store.registry import REGISTRY
 from feature_store.settings import WorkerSettings
-from feature_store.touch_columns import COLUMNS
 from ingest.archive_files import log_id_of
 from ingest.archive_hours import ArchiveHours
 from ingest.archive_place import ArchivePlace, place_of
@@ -26,7 +24,7 @@ def training_set(
     *,
     archive: Path | ArchivePlace,
     at: str = "at_ms",
-    registry: Registry = REGISTRY,
+    features_module: str = "",
     entities_max: int = 200_000,
     future_ms_max: int = WorkerSettings().future_ms_max,
 ) -> pl.LazyFrame:
@@ -41,11 +39,12 @@ def training_set(
 
     Args:
         entity_rows: a column for each entity that features are asked of, named as it (`visitor`: 32 hex digits of the
-            key; `item`, `category`, `placement`: the id or name), and the instant; other columns are kept.
+            key; `item`, `category`, `placement`, a counted view: the id, name or key), and the instant; other columns
+            are kept.
         features: names as `visitor:view_1h`; `afterclick features list` shows them.
         archive: where it lies.
         at: the column of the instant: Unix ms, or a Datetime (in UTC where it has no zone).
-        registry: where the features are declared.
+        features_module: where a shop's own features are declared, as in the settings.
         entities_max: of the first entity, in one pass over the archive.
         future_ms_max: as the worker has it.
 
@@ -54,7 +53,8 @@ def training_set(
         ValueError: a column is missing.
         ArchiveError: when it is collected: the archive cannot be read.
     """
-    asked = by_entity(features, registry)
+    plugin = load_plugin(features_module)
+    asked = by_entity(features, plugin.registry, [view.name for view in plugin.counted])
     rows = entity_rows.lazy()
     schema = rows.collect_schema()
     wanted = [entity for entity in asked if entity != "event_name"]
@@ -62,8 +62,8 @@ def training_set(
     if missing:
         raise ValueError(f"entity rows: wanted the columns {', '.join((*wanted, at))}; {', '.join(missing)} is missing")
     rows = rows.with_columns(_instant(at, schema[at]).alias(_AT))
-    dtypes = {name: DTYPES[registry.find(name)[1].feature.dtype] for name in features}
-    training = _Training(rows, asked, dtypes, place_of(archive), registry, entities_max, future_ms_max)
+    dtypes = {name: DTYPES[plugin.registry.find(name)[1].feature.dtype] for name in features}
+    training = _Training(rows, asked, dtypes, place_of(archive), plugin, entities_max, future_ms_max)
     return register_io_source(training.frames, schema={**schema, **dtypes})
 
 
@@ -83,7 +83,7 @@ class _Training:
         asked: Mapping[str, list[str]],
         dtypes: Mapping[str, Any],
         place: ArchivePlace,
-        registry: Registry,
+        plugin: Plugin,
         entities_max: int,
         future_ms_max: int,
     ) -> None:
@@ -91,7 +91,8 @@ class _Training:
         self._asked = asked
         self._dtypes = dtypes
         self._place = place
-        self._registry = registry
+        self._registry = plugin.registry
+        self._views = [view for view in plugin.counted if view.name in asked]
         self._entities_max = entities_max
         self._future_ms_max = future_ms_max
 
@@ -125,7 +126,7 @@ class _Training:
     def _in_one_pass(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         asked = {entity: Asked(names, _distinct(rows, entity)) for entity, names in self._asked.items()}
         log_id = log_id_of(self._place) or 0
-        moments = PointInTime(asked, self._registry, log_id=log_id, future_ms_max=self._future_ms_max)
+        moments = PointInTime(asked, self._views, self._registry, log_id=log_id, future_ms_max=self._future_ms_max)
         hours = ArchiveHours(self._place)
         newest_ms = rows.select(pl.col(_AT).max()).collect(engine="streaming").item()
         begins_ms = [hour_ms for hour_ms in hours.hours_ms if newest_ms is not None and hour_ms <= newest_ms]
@@ -136,7 +137,7 @@ class _Training:
             part = rows.filter(pl.col(_AT).is_between(since_ms, until_ms, closed="left")).collect(engine="streaming")
             instants = {entity: with_rounds(_keys(part, entity)) for entity in asked}
             for partition in hours.partitions:
-                events = hours.rows(hour_ms, partition, COLUMNS, moments.telling)
+                events = hours.rows(hour_ms, partition, moments.columns, moments.telling)
                 if len(events):
                     moments.take(events, instants)
             yield self._joined(part, moments, instants)

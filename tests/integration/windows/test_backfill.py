@@ -19,6 +19,7 @@ from feature_store.reading import read_features
 from feature_store.rebuild import rebuild_online_store
 from feature_store.registry import REGISTRY
 from feature_store.settings import StoreSettings, WorkerSettings
+from feature_store.training import training_set
 from ingest.archive import run_archive
 from ingest.archive_reader import scan_archive
 from ingest.bus.contract import Position
@@ -172,6 +173,12 @@ async def test_a_shops_new_counted_view_gets_its_history(embedded_system: System
     assert all(replayed[shelf][0] > values[0] > 0 for shelf, values in before.items())
     rows = pl.read_parquet(out)
     assert {row[0]: [_rounded(value) for value in row[1:]] for row in rows.iter_rows()} == replayed
+    shelves = pl.DataFrame({"shelf": [*replayed, "9"], "at_ms": at_ms})
+    trained = training_set(shelves, features, archive=root, features_module=str(module)).collect()
+    assert {row[0]: [_rounded(value) for value in row[2:]] for row in trained.iter_rows()} == {
+        **replayed,
+        "9": [0, 0, 0.0],
+    }
 
 
 async def _shelves(store: OnlineStore, at_ms: int) -> dict[str, list[Value]]:
