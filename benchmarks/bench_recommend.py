@@ -111,6 +111,14 @@ def run(items: int, answers: int) -> None:
     percentiles(
         f"explained items={items}", [lambda h=h: ask(explained, h, NOW_MS, 200.0) for h in asked[: answers // 4]]
     )
+    rng = np.random.default_rng(SEED)
+    rerank = recommender.rerank
+    for size in (100, 1_000):
+        lists = [[f"item-{row}" for row in rng.integers(items, size=size)] for _ in range(50)]
+        percentiles(
+            f"rerank_of_{size} items={items}",
+            [lambda h=h, c=lists[n % 50]: rerank(c, request, h, NOW_MS, 200.0) for n, h in enumerate(asked)],
+        )
     slices = (step for delta in deltas(model, events, 400) for step in model.apply(delta))
     percentiles(f"delta_slice items={items}", [lambda: list(islice(slices, 1))] * 400)
 

@@ -1,6 +1,7 @@
 """What the shop says of its products, as columns that rules, filters and diversity read in bulk."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,10 +164,11 @@ class Facts:
             return place
         place = self.items.add(item_id)
         self._products.append(None)
-        self._price = grown(self._price, place + 1, np.nan)
-        self._category = grown(self._category, place + 1, NO_CODE)
-        self._root = grown(self._root, place + 1, NO_CODE)
-        self._brand = grown(self._brand, place + 1, NO_CODE)
+        if place >= len(self._price):
+            self._price = grown(self._price, place + 1, np.nan)
+            self._category = grown(self._category, place + 1, NO_CODE)
+            self._root = grown(self._root, place + 1, NO_CODE)
+            self._brand = grown(self._brand, place + 1, NO_CODE)
         row = self._rows_of.row(item_id)
         if row is not None and row < self._known:
             self._places[row] = place
@@ -178,6 +180,12 @@ def levels(category: str) -> list[str]:
 
     Levels are parted by `>` or `/`; a name that is nothing but those has one level, itself.
     """
+    return list(_levels(category))
+
+
+# A catalogue of 100,000 products has some hundred categories, and each product asks twice.
+@lru_cache(maxsize=4_096)
+def _levels(category: str) -> tuple[str, ...]:
     parts = [part.strip() for part in category.replace("/", ">").split(">")]
     named = [part for part in parts if part] or [category]
-    return [" > ".join(named[: level + 1]) for level in range(len(named))]
+    return tuple([" > ".join(named[: level + 1]) for level in range(len(named))])

@@ -188,6 +188,9 @@ class Content:
         return found
 
     def _reserve(self, items: int) -> None:
+        if items <= len(self._stamps):
+            self._items = max(self._items, items)
+            return
         width = self.parameters.tokens_max
         self._tokens = grown(self._tokens, items, NO_SLOT)
         self._weights = grown(self._weights, items)
