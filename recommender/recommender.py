@@ -14,7 +14,7 @@ from recommender.explain import Slots, because
 from recommender.facts import Facts
 from recommender.fallbacks import Fallbacks
 from recommender.filling import Filling
-from recommender.history import History
+from recommender.history import EMPTY_HISTORY, History
 from recommender.kernels import compile_all
 from recommender.ladder import BLEND, Ladder
 from recommender.live_model import LiveModel
@@ -159,14 +159,20 @@ class Recommender:
         return WhyNot(item_id, tuple(obstacles), slot if not obstacles else None)
 
     def similar(self, item_id: str, n: int) -> tuple[Suggestion, ...]:
-        """What goes with one item, whoever asks; fewer than `n`, or none, when little is known of it."""
+        """What goes with one item, whoever asks: by clicks, then by what the shop says of it; fewer than `n`, or none,
+        when little is known of it.
+        """
         model = self._model
-        row = model.items.row(item_id) if model is not None else None
-        if model is None or row is None:
-            return ()
         filling = Filling(n, frozenset((item_id,)), self._catalogue.availability)
-        seen = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([model.newest_ms], np.int64))
-        filling.extend(model.personal(seen, n, filling.blocked(model.items)), model.items, "neighbours")
+        row = model.items.row(item_id) if model is not None else None
+        if model is not None and row is not None:
+            seen = Prefix(np.array([row], np.int32), np.ones(1, np.uint8), np.array([model.newest_ms], np.int64))
+            filling.extend(model.personal(seen, n, filling.blocked(model.items)), model.items, "neighbours")
+        if filling.missing > 0:
+            ids, scores = self._catalogue.alike(
+                self._catalogue.places_of(EMPTY_HISTORY, item_id), n + len(filling.item_ids)
+            )
+            filling.extend_named(ids, scores, model.items if model is not None else None, "alike")
         return tuple(Suggestion(found, score) for found, score in zip(filling.item_ids, filling.scores, strict=True))
 
     def rerank(

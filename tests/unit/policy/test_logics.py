@@ -99,3 +99,11 @@ def test_every_logic_answers_without_a_model(logic: Logic) -> None:
 
     assert set(ids(ranked)) <= set("abcdefgh")
     assert "b" not in ids(ranked)
+
+
+def test_similar_to_what_nobody_clicked_is_what_is_alike() -> None:
+    lamps = {name: Product(name, title="red lamp", category="Light") for name in ("lamp-1", "lamp-2", "lamp-3")}
+    recommender = shop(products={**lamps, "lamp-3": Product("lamp-3", title="red lamp", availability="out_of_stock")})
+
+    assert [item.id for item in recommender.similar("lamp-1", 5)] == ["lamp-2"]
+    assert recommender.similar("never heard of", 5) == ()
