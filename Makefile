@@ -50,6 +50,7 @@ UV_COMPILE := uv pip compile pyproject.toml --python-version 3.11 --generate-has
 lock:
 	$(UV_COMPILE) --group build -o requirements.lock
 	$(UV_COMPILE) --group dev -o requirements-dev.lock
+	$(subst pyproject.toml,requirements-feast.in,$(UV_COMPILE)) -o requirements-feast.lock
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
