@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter
 
+from feature_store.stream_alerts import StreamAlert, decode_alert
 from ingest.bus.contract import Bus, Delivery, Subscription
 from ingest.errors import BusError
 from ingest.topics import ENGAGEMENTS
@@ -96,7 +97,7 @@ async def _deliver(
 ) -> None:
     body = delivery.entries[0].payload or b""
     try:
-        engagement = decode_engagement(body)
+        engagement = _decoded(body)
     except msgspec.DecodeError:
         _calls.labels("unreadable").inc()
         await subscription.acknowledge(delivery)
@@ -111,8 +112,20 @@ async def _deliver(
     await subscription.acknowledge(delivery)
 
 
+def _decoded(body: bytes) -> Engagement | StreamAlert:
+    """What turns to a visitor, or to the people who run the shop.
+
+    Raises:
+        msgspec.DecodeError: it is neither.
+    """
+    try:
+        return decode_engagement(body)
+    except msgspec.ValidationError:
+        return decode_alert(body)
+
+
 async def _call(
-    client: httpx.AsyncClient, settings: WebhookSettings, engagement: Engagement, body: bytes, at_s: int
+    client: httpx.AsyncClient, settings: WebhookSettings, engagement: Engagement | StreamAlert, body: bytes, at_s: int
 ) -> str:
     headers = {
         "Content-Type": "application/json",

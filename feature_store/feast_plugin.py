@@ -120,12 +120,12 @@ class _Reading:
     def read(self, table: FeatureView, entity_keys: Sequence[EntityKey], requested: Sequence[str] | None) -> list[Read]:
         names = list(requested) if requested else [field.name for field in table.features]
         full_names = [f"{table.name}:{name}" for name in names]
-        entity, found = self._features.found(full_names)
+        entity = self._features.entity_of(full_names)
         keys = [self._key_of(entity, entity_key) for entity_key in entity_keys]
         rows = self._wait(
             self._features.read(full_names, keys, now_ms=time.time_ns() // 1_000_000, deadline_ms=READ_MS)
         )
-        dtypes = [calculated.feature.dtype for _, calculated in found]
+        dtypes = [REGISTRY.declared(name).dtype for name in full_names]
         return [_told(names, dtypes, row) for row in rows]
 
     def close(self) -> None:

@@ -27,6 +27,9 @@ _CATEGORY = "\0"
 ITEM_RUN = b"{items}:run"
 """On a cluster: the run of the node that holds the item index, when numbers were last left out."""
 
+WATCH_LEASE = b"{store}:watch"
+"""Which worker watches the stream; advice only."""
+
 VISITOR_PREFIX = b"v:"
 IDENTITY_PREFIX = b"b:"
 
@@ -139,3 +142,13 @@ def generation_key(partition: int) -> bytes:
 def named_partition(key: bytes) -> int:
     """The partition in any key but a visitor's and the shared ones."""
     return int(_PARTITION.unpack_from(key, 2)[0])
+
+
+def season_key(kind: str) -> bytes:
+    """The ordinary week of one kind of event."""
+    return b"{store}:season:" + kind.encode()
+
+
+def alert_key(alert_id: str) -> bytes:
+    """There while an alert was told and is not to be told again."""
+    return b"{store}:alert:" + alert_id.encode()

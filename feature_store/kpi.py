@@ -104,7 +104,7 @@ async def _kinds(store: OnlineStore, partitions: int, now_ms: int) -> tuple[Kind
 
 
 async def _products(store: OnlineStore, partitions: int, now_ms: int) -> list[ProductViews]:
-    candidates = await _candidates(store, partitions)
+    candidates = await top_item_indexes(store, partitions)
     if not candidates:
         return []
     ids = await store.send([("LINDEX", keys.ITEM_IDS, index) for index in candidates])
@@ -126,8 +126,8 @@ async def _products(store: OnlineStore, partitions: int, now_ms: int) -> list[Pr
     return [product for product in products if product.views_1h > 0]
 
 
-async def _candidates(store: OnlineStore, partitions: int) -> list[int]:
-    """The item indexes with the most faded views over all partitions."""
+async def top_item_indexes(store: OnlineStore, partitions: int) -> list[int]:
+    """The indexes of the items with the most views lately, faded, over all partitions; at most `CANDIDATES_MAX`."""
     records = await store.read([keys.top_items_key(partition) for partition in range(partitions)])
     lists = [read_top_items(raw) for raw in records]
     newest = max((found.epoch for found in lists), default=0)

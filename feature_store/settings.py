@@ -61,6 +61,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store_loss_window_ms: Positive = 60_000
     """How far a store may have fallen back when it is restarted or a replica is promoted."""
     checkpoint_ms: Positive = 1_000
+    watch_look_ms: Positive = 5_000
+    """How often the stream is looked at for what is out of the ordinary."""
+    watch_once_ms: Positive = 3_600_000
+    """The same trouble is told at most once in this time."""
+    watch_surge_items_max: Positive = 16
+    """The most viewed items, which are looked at for a rush."""
+    watch_priced_items_max: Positive = 100_000
+    """Items whose usual price each worker remembers."""
     catch_up_lease_ms: Positive = 15_000
 
 

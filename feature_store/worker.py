@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 from prometheus_client import Counter, Histogram
 
+from feature_store.anomaly_watch import AnomalyWatch
 from feature_store.catch_up import CatchUp
 from feature_store.erasure import forget_visitors
 from feature_store.errors import EventRefusedError, StoreChangedError, StoreConflictError, StoreUnavailableError
@@ -26,6 +27,7 @@ from ingest.bus.contract import Bus
 from ingest.dedup import Deduplicated, DeduplicatedSubscription, subscribe_deduplicated
 from ingest.errors import BusUnavailableError
 from ingest.settings import DedupSettings
+from ingest.task_ending import end_tasks
 from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
@@ -75,6 +77,7 @@ class FeatureWorker:
         self._freshness = FreshnessHistogram(self._name)
         self._views = ViewFreshness(REGISTRY)
         self._health = StoreHealth()
+        self._watch = AnomalyWatch(bus, store, settings, worker=self._name, now_ms=now_ms)
         self._identity: StoreIdentity | None = None
         self._updater: RecordUpdater | None = None
         self._epochs: dict[int, tuple[int, int]] = {}
@@ -87,6 +90,8 @@ class FeatureWorker:
         subscription: DeduplicatedSubscription | None = None
         pause_ms = self._settings.backoff_ms_min
         held: list[Deduplicated] = []
+        watching = asyncio.create_task(self._watch.run(stop), name="watch")
+        watching.add_done_callback(_report_end)
         try:
             while not stop.is_set():
                 try:
@@ -105,6 +110,7 @@ class FeatureWorker:
                     await self._pause(error, pause_ms, stop)
                     pause_ms = min(2 * pause_ms, self._settings.backoff_ms_max)
         finally:
+            await end_tasks(watching)
             if subscription is not None:
                 await self._leave(subscription)
             if self._tombstones is not None:
@@ -225,6 +231,7 @@ class FeatureWorker:
             _FRESHNESS.observe(age_ms / 1000)
         self._views.applied({event.event: event.received_at_ms for event, _, _ in placed})
         self._views.tell(now_ms=now_ms)
+        self._watch.note_prices([event for event, _, _ in placed])
 
     async def _checkpoint(self, held: Sequence[Deduplicated], identity: StoreIdentity) -> None:
         """Once a second; an older checkpoint only means that more is read again."""
@@ -243,6 +250,12 @@ class FeatureWorker:
         _WAITS.labels(dependency).inc()
         _log.warning("waiting", dependency=dependency, pause_ms=pause_ms, reason=str(error))
         await _wait(stop.wait(), pause_ms)
+
+
+def _report_end(task: "asyncio.Task[None]") -> None:
+    """The worker goes on without its watch; somebody has to know."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("the watch of the stream died", exc_info=error)
 
 
 async def _wait(waiting: Awaitable[object], timeout_ms: int) -> None:

@@ -16,6 +16,7 @@ from recommender.model_parameters import parameters_of
 from recommender.models.ials import Fit, IalsParameters, for_catalogue
 from recommender.models.protocol import Events
 from recommender.ranker.trees import Trees
+from recommender.refit_gate import RefitGate
 from recommender.settings import LearnerSettings
 from recommender.tuned_parameters import tuned_parameters
 
@@ -42,6 +43,7 @@ class Refits:
 
     def __init__(self, settings: LearnerSettings, folder: Path) -> None:
         self._settings = settings
+        self._gate = RefitGate(folder)
         self._folder = folder
         self._fit: asyncio.Task[_Fitted | None] | None = None
         self._fitted_total = 0
@@ -50,7 +52,7 @@ class Refits:
     def turn(self, state: LearnerState) -> bool:
         """Start a fit when one is due; True when one has just become the one that `state.model` holds."""
         if self._fit is None:
-            if self._settings.refit and self._due(state):
+            if self._settings.refit and self._due(state) and self._admitted(state):
                 self._fitted_total = state.interactions.total
                 self._fit = asyncio.create_task(self._run(state))
             return False
@@ -76,6 +78,15 @@ class Refits:
     def _due(self, state: LearnerState) -> bool:
         fresh = state.interactions.total - self._fitted_total
         return fresh >= self._settings.refit_events_min and time.monotonic() >= self._due_s
+
+    def _admitted(self, state: LearnerState) -> bool:
+        """Does what came since the last fit look as it used to? If not, the next try comes in its time."""
+        admitted = self._gate.admits(
+            state.interactions.events(since=self._fitted_total), now_ms=time.time_ns() // 1_000_000
+        )
+        if not admitted:
+            self._due_s = time.monotonic() + self._settings.refit_ms / 1000
+        return admitted
 
     async def _run(self, state: LearnerState) -> _Fitted | None:
         vectors = state.model.ials.factors.live
