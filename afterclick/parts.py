@@ -135,7 +135,7 @@ async def main(name: str, settings: Settings) -> None:
 
 
 async def _open(settings: Settings) -> Bus:
-    bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.open_archive()))
+    bus = await open_bus(settings.system.bus, settings=settings.bus, below=archived_below(settings.open_archive))
     try:
         await bus.ensure(ALL_TOPICS, partitions=settings.system.partitions)
     except BusError:
