@@ -26,7 +26,8 @@ async def worked(server: Server) -> AsyncIterator[Server]:
 
 async def test_clicks_are_seen_with_what_the_catalogue_knows(worked: Server) -> None:
     await worked.put({"item_id": "mug", "title": "Blue mug", "price": 4.5, "currency": "EUR", "image": "/mug.jpg"})
-    answer = await worked.client.get("/v1/recommendations", params={"visitor": "v"}, headers=WRITE)
+    ask = {"visitor": "browser-1", "budget_ms": 1_000}
+    answer = await worked.client.get("/v1/recommendations", params=ask, headers=WRITE)
     await _post(worked, "view_item", "mug")
     await _post(worked, "view_item", "jug")
     await _post(worked, "purchase", "mug")
