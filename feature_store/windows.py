@@ -46,7 +46,7 @@ def count_by_kind(record: VisitorRecord, *, window_ms: int, now_ms: int) -> Kind
             within = (cells[:, 0] >= start_ms // bucket_ms) & (cells[:, 0] <= now_ms // bucket_ms)
             np.add.at(counts, cells[within, 1], cells[within, 2])
             at_least = start_ms // bucket_ms * bucket_ms < reach_ms
-    return KindCounts(tuple(int(counts[kind]) for kind in Kind), at_least)
+    return KindCounts(tuple(counts.tolist()[1 : max(Kind) + 1]), at_least)
 
 
 def last_ms_by_kind(record: VisitorRecord, *, now_ms: int) -> dict[Kind, int]:
@@ -55,8 +55,9 @@ def last_ms_by_kind(record: VisitorRecord, *, now_ms: int) -> dict[Kind, int]:
     last_ms: dict[Kind, int] = {}
     if record.let_go is not None:
         last_ms = {kind: int(record.let_go.last_ms[kind]) for kind in Kind if 0 < record.let_go.last_ms[kind] <= now_ms}
-    for kind, time_ms in zip(record.kind[:end].tolist(), record.time_ms[:end].tolist(), strict=True):
-        last_ms[Kind(kind)] = time_ms
+    # In order of time: of each kind the last one stays. A `Kind` is its number, and hashes as it does.
+    newest = dict(zip(record.kind[:end].tolist(), record.time_ms[:end].tolist(), strict=True))
+    last_ms.update({Kind(kind): time_ms for kind, time_ms in newest.items()})
     return last_ms
 
 
