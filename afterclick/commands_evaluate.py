@@ -234,6 +234,53 @@ def search(
             say(f"kept in    {kept}; the learner reads it at its start")
 
 
+@app.command(name="off-policy")
+def off_policy(
+    order: Annotated[str, typer.Option(help="ranked, reversed or uniform: how else the last slots could stand.")] = (
+        "ranked"
+    ),
+    pin: Annotated[Text, typer.Option(help="Judge this item, always in --slot, instead.")] = None,
+    slot: Annotated[int, typer.Option(help="Of the pin; 1 is the answer's first.")] = 1,
+    orders: Annotated[
+        Path | None, typer.Option(help="Parquet with recommendation_id and the list items: another model's order.")
+    ] = None,
+    placement: Annotated[Text, typer.Option(help="Only answers of this one.")] = None,
+    days: Annotated[float, typer.Option(help="Of answers, the newest.")] = 30.0,
+    config: Annotated[Path | None, typer.Option(help="Settings, a TOML file.")] = None,
+    data_dir: Annotated[Text, typer.Option(help="The running installation's data folder.")] = None,
+    json: Json = None,
+) -> None:
+    """Clicks an answer that another order would have earned, from the answers that chance ordered."""
+    import asyncio
+
+    with _told():
+        from afterclick.off_policy import Question, answers_of_running, judge
+        from afterclick.settings import load_settings
+        from recommender.errors import EvaluationInputError
+        from recommender.evaluation.judged_orders import ORDERS
+
+        if order not in ORDERS:
+            raise EvaluationInputError(
+                wanted=f"--order {', '.join(ORDERS)}", got=order, next_step="name one, or give a file with --orders"
+            )
+        question = Question(order=order, pin=pin, slot=slot, orders=orders, placement=placement, days=days)
+        settings = load_settings(config, data_dir=data_dir)
+        report = judge(*asyncio.run(answers_of_running(settings, question)), question)
+        _write(report.to_json(), json)
+        found = report.outcome
+        named = (
+            ("as it was logged", found.logged),
+            ("IPS", found.ips),
+            ("SNIPS", found.snips),
+            ("doubly robust", found.doubly_robust),
+        )
+        rows = [(name, f"{each.value:.4f}", f"{each.low:.4f} … {each.high:.4f}") for name, each in named]
+        _table(f"clicks an answer in the slots left to chance: {report.what}", ("", "value", "95 % interval"), rows)
+        explored, total = report.answers_explored, report.answers_total
+        say(f"answers    {report.answers_judged} judged, of {explored} explored, of {total}")
+        say(f"rests on   {found.slots_shown} shows, effectively {found.effective_sample_size:.0f}")
+
+
 def _options(
     train: Text,
     test: Text,

@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 from ingest.bus.contract import Bus, Record
 from ingest.errors import BusError
 from ingest.topics import ANSWERS
+from recommender.requests import Exploration
 
 _LOGGED = Counter("afterclick_api_answers_logged_total", "Answers durably on the topic `answers`")
 _DROPPED = Counter("afterclick_api_answers_dropped_total", "Answers not logged because too many waited for the bus")
@@ -24,8 +25,10 @@ log = structlog.get_logger()
 class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One entry of `answers`; no raw visitor id is in it.
 
-    `item_ids`, `scores`: as they were served, best first. `item_id`: the page's own. `variant`: `experiment/variant`.
+    `item_ids`, `scores`: as they were served, by slot. `item_id`: the page's own. `variant`: `experiment/variant`.
     `shown_before`: by the answers that this one goes on from. `rules`: what of the policy took part.
+    `propensities`: by slot, how likely chance was to put just this item there; None where it had no say, empty where it
+    had none anywhere. `exploration`: the slots whose order it drew.
     """
 
     recommendation_id: str
@@ -42,6 +45,8 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     took_ms: float = 0.0
     rules: tuple[str, ...] = ()
     shown_before: tuple[str, ...] = ()
+    propensities: tuple[float | None, ...] = ()
+    exploration: Exploration | None = None
 
 
 class AnswersLog:

@@ -216,6 +216,8 @@ class Suggestions:
             took_ms=took_ms,
             rules=ranked.rules,
             shown_before=shown_before,
+            propensities=propensities_of(items),
+            exploration=ranked.exploration,
         )
         self._log(served)
         self._counter(ranked.served_by, degraded or "").inc()
@@ -253,6 +255,12 @@ def _in_variant(query: RecommendationQuery, variant: Variant | None) -> Recommen
         logic=query.logic if variant.logic is None else variant.logic,
         diversity=query.diversity if variant.diversity is None else variant.diversity,
     )
+
+
+def propensities_of(items: Sequence[Suggestion]) -> tuple[float | None, ...]:
+    """By slot; empty where chance had no say in any."""
+    found = [item.propensity for item in items]
+    return tuple(found) if any(each is not None for each in found) else ()
 
 
 def described(

@@ -6,6 +6,7 @@ RecommenderError
 ├── ExpressionError         the caller's fault: a filter or booster cannot be read; says at which column
 ├── RankerRefusedError      our fault: trees of another form or other features; the shipped ones serve
 ├── RankerUnavailableError  the machine's or the shop's: no ranker can be fitted here yet; the one at hand serves
+├── NoSupportError          nobody's fault: the log cannot tell what is asked; says how much it holds
 └── EvaluationInputError    the caller's fault: a file, column, split or model that is not there
 """
 
@@ -28,6 +29,10 @@ class RankerRefusedError(RecommenderError):
 
 class RankerUnavailableError(RecommenderError):
     """A ranker cannot be fitted: LightGBM cannot be loaded, or there is too little to learn from."""
+
+
+class NoSupportError(RecommenderError):
+    """The log cannot tell what is asked: too little of it was ever shown. The message says how much was."""
 
 
 class EvaluationInputError(RecommenderError):

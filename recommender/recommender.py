@@ -249,7 +249,7 @@ def _ranked(
     nothing = (None,) * len(ids)
     reasons: Iterable[tuple[Reason, ...]] = why if why is not None else ((),) * len(ids)
     suggestions = map(Suggestion, ids, scores, reasons, nothing, propensities_of(arranged))
-    return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules)
+    return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules, arranged.exploration)
 
 
 def _degraded_by(

@@ -113,6 +113,13 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
     propensity: float | None = None
 
 
+class Exploration(msgspec.Struct, frozen=True):
+    """Slots whose order chance drew: `slots` (0-based, ascending) and by slot the place its item had among them."""
+
+    slots: tuple[int, ...]
+    ranks: tuple[int, ...]
+
+
 class Ranked(msgspec.Struct, frozen=True):
     """What the recommender answers; the API adds id, placement and time to it.
 
@@ -126,6 +133,7 @@ class Ranked(msgspec.Struct, frozen=True):
     degraded: str | None
     model_version: str | None
     rules: tuple[str, ...] = ()
+    exploration: Exploration | None = None
 
 
 Eligible = Callable[[str], bool]

@@ -34,6 +34,13 @@ class RecommenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     page_view_ms_max: Positive = 600_000
     """For how long."""
 
+    shuffle_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
+    """Of the answers, whose last slots chance may order, so that other orders can be judged by the log later."""
+    shuffle_slots: Annotated[int, msgspec.Meta(ge=0, le=8)] = 4
+    """How many of an answer's last slots, at most half of them."""
+    shuffle_temperature: Annotated[float, msgspec.Meta(gt=0, le=100)] = 2.0
+    """Near 0 nothing moves; above 10 every order is about as likely."""
+
 
 class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the model learns; each limit is kept by dropping the oldest or the newcomer, and each drop is counted."""

@@ -18,12 +18,13 @@ from recommender.new_item_pool import NewItemPool
 from recommender.new_items import seed_of, slot_chance, with_new_items
 from recommender.page_views import PageViews
 from recommender.policy import Exclusions, exclusions
-from recommender.requests import Logic, Reason, RecommendRequest, Rung
+from recommender.requests import Exploration, Logic, Reason, RecommendRequest, Rung
 from recommender.rule_effects import NO_EFFECTS, Effects, Pin
 from recommender.rule_set import NO_RULES, RuleSet, Situation, page_category
 from recommender.segments import segments_of
 from recommender.settings import RecommenderSettings
 from recommender.shaping import Shaping
+from recommender.slot_exploration import Shuffle, draw_slots
 
 DIVERSITY, NEW_ITEMS, SHOWN = "diversity", "new-items", "shown-before"
 FILTER, BOOSTER, WORN = "filter", "booster", "worn"
@@ -47,7 +48,10 @@ class InForce(NamedTuple):
 
 
 class Arranged(NamedTuple):
-    """An answer's slots. `rules`: what took part; `reasons`: by slot, what a rule did there."""
+    """An answer's slots. `rules`: what took part; `reasons`: by slot, what a rule did there.
+
+    `exploration`: slots whose order chance drew; None in all but a few answers.
+    """
 
     item_ids: list[str]
     scores: list[float]
@@ -55,6 +59,7 @@ class Arranged(NamedTuple):
     propensities: list[float | None] | None
     rules: tuple[str, ...]
     reasons: list[tuple[Reason, ...]]
+    exploration: Exploration | None
 
 
 class ShopPolicy:
@@ -70,6 +75,7 @@ class ShopPolicy:
             shown_max=settings.explore_shown_max,
             refresh_ms=5 * settings.trends_refresh_ms,
         )
+        self._shuffle = Shuffle(settings.shuffle_share, settings.shuffle_slots, settings.shuffle_temperature)
         self.rules = NO_RULES
         self._counters: dict[str, Callable[[], None]] = {}
 
@@ -137,18 +143,26 @@ class ShopPolicy:
         filling: Filling,
         now_ms: int,
     ) -> Arranged:
-        """Share the slots out: diversity, then pins, then new items. Remembers and counts."""
+        """Share the slots out: diversity, then pins, then chance or new items. Remembers and counts."""
         pins = self.place(request, in_force, filling)
         propensities = None
         given: set[int] = set()
-        if self._settings.explore_share > 0.0 and request.n >= _NEW_ITEMS_FROM and request.logic not in _NO_NEW_ITEMS:
+        drawn = None
+        if request.logic is not Logic.RECENT:
+            drawn = draw_slots(request, now_ms, n=len(filling.item_ids), fixed=pins, shuffle=self._shuffle)
+        if drawn is not None:
+            # Chance has one say in an answer: its slots' propensities would otherwise be products of two draws.
+            filling.keep(drawn.places)
+            propensities = drawn.propensities
+        elif self._settings.explore_share > 0.0 and request.n >= _NEW_ITEMS_FROM and request.logic not in _NO_NEW_ITEMS:
             propensities, given = self._explore(request, history, model, filling, pins, now_ms)
         if request.page_view_id is not None:
             place = (request.visitor, request.page_view_id, request.placement)
             self._page_views.show(*place, tuple(filling.item_ids), now_ms)
         rules = self._count(request, in_force, bool(given))
         reasons = self._reasons(in_force, filling, pins, given) if request.explain else []
-        return Arranged(filling.item_ids, filling.scores, filling.rungs, propensities, rules, reasons)
+        exploration = drawn.exploration if drawn is not None else None
+        return Arranged(filling.item_ids, filling.scores, filling.rungs, propensities, rules, reasons, exploration)
 
     def _situation(
         self, request: RecommendRequest, history: History, left_out: Exclusions, category: str | None, now_ms: int

@@ -91,7 +91,7 @@ def test_answers_as_many_as_are_eligible_and_nothing_else(
     unavailable: tuple[str, ...],
     time_left_ms: float,
 ) -> None:
-    recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: _CATALOGUE)
+    recommender = Recommender(RecommenderSettings(shuffle_share=0.0), extra_candidates=lambda: _CATALOGUE)
     model = _model(steps, factors=factors)
     recommender.use(model)
     for item_id in unavailable:

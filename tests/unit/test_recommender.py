@@ -37,7 +37,7 @@ def _model(sessions: tuple[tuple[str, ...], ...] = _SESSIONS, version: str = "v1
 
 
 def _recommender(model: LiveModel | None = None, catalogue: tuple[str, ...] = ()) -> Recommender:
-    recommender = Recommender(RecommenderSettings(), extra_candidates=lambda: catalogue)
+    recommender = Recommender(RecommenderSettings(shuffle_share=0.0), extra_candidates=lambda: catalogue)
     recommender.use(model)
     return recommender
 
@@ -247,3 +247,15 @@ def test_a_ranked_item_tells_what_moved_it_besides_the_events_that_speak_for_it(
     features = [reason for reason in first if reason.because == "ranked"]
     assert 0 < len(features) <= 5
     assert all(reason.feature in FEATURES and reason.weight for reason in features)
+
+
+def test_a_share_of_answers_is_left_to_chance_at_the_end_and_says_how_likely_it_was() -> None:
+    recommender = Recommender(RecommenderSettings(shuffle_share=1.0, shuffle_slots=2))
+    recommender.use(_model())
+
+    ranked = _ask(recommender, RecommendRequest("v", n=6))
+
+    assert ranked.exploration is not None
+    assert ranked.exploration.slots == (4, 5)
+    assert [item.propensity is None for item in ranked.items] == [True] * 4 + [False] * 2
+    assert ranked == _ask(recommender, RecommendRequest("v", n=6))

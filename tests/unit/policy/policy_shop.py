@@ -50,7 +50,8 @@ def shop(
     products: dict[str, Product] | None = None,
     settings: RecommenderSettings | None = None,
 ) -> Recommender:
-    recommender = Recommender(settings if settings is not None else RecommenderSettings(explore_share=0.0))
+    without_chance = RecommenderSettings(shuffle_share=0.0, explore_share=0.0)
+    recommender = Recommender(settings if settings is not None else without_chance)
     recommender.use(model if model is not None else model_of())
     described = {item: Product(item, category=category, price=5.0) for item, category in CATEGORIES.items()}
     for item_id, product in {**described, **(products or {})}.items():

@@ -117,7 +117,8 @@ def test_placements_of_one_page_repeat_nothing_and_may_be_asked_again() -> None:
 
 def test_new_items_get_their_share_of_slots_with_their_propensity() -> None:
     products = {f"new-{number}": Product(f"new-{number}", category="X", title="thing") for number in range(5)}
-    recommender = shop(products=products, settings=RecommenderSettings(explore_share=0.25, explore_events_max=0.5))
+    settings = RecommenderSettings(shuffle_share=0.0, explore_share=0.25, explore_events_max=0.5)
+    recommender = shop(products=products, settings=settings)
 
     head = ids(ask(shop(), viewed("a", "e"), n=6))[:3]
     slots = new = weighed = 0.0
@@ -136,7 +137,7 @@ def test_new_items_get_their_share_of_slots_with_their_propensity() -> None:
 
 
 def test_without_new_items_chance_has_no_say() -> None:
-    ranked = ask(shop(settings=RecommenderSettings(explore_share=0.5)), viewed("a"), n=6)
+    ranked = ask(shop(settings=RecommenderSettings(shuffle_share=0.0, explore_share=0.5)), viewed("a"), n=6)
 
     assert all(item.propensity is None for item in ranked.items[:3])
 
@@ -163,3 +164,15 @@ def test_what_was_shown_and_passed_over_goes_down_from_page_to_page() -> None:
     assert "shown-before" in ranked.rules
     for item in ranked.items:
         assert sum(reason.share or 0.0 for reason in item.reasons) == pytest.approx(item.score, abs=1e-5)
+
+
+def test_chance_moves_no_pin_and_shares_no_answer_with_new_items() -> None:
+    settings = RecommenderSettings(shuffle_share=1.0, shuffle_slots=2)
+    recommender = shop(_rule("p", "pin", items=["c"], slot=6), settings=settings)
+
+    ranked = ask(recommender, viewed("a"), n=6)
+
+    assert ranked.items[5].id == "c"
+    assert ranked.exploration is not None
+    assert ranked.exploration.slots == (3, 4)
+    assert [item.propensity is None for item in ranked.items] == [True, True, True, False, False, True]
