@@ -16,6 +16,7 @@ from recommender.learner_interactions import Interactions
 from recommender.learner_sessions import Sessionizer
 from recommender.live_model import LiveModel, block_of
 from recommender.model_parameters import parameters_of
+from recommender.models.popularity import Votes
 from recommender.models.protocol import KIND_WEIGHT, Events
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot
@@ -38,6 +39,7 @@ class Learnt(NamedTuple):
     """What one flush taught: the events, and the items that are new with them, in the rows from `first_row` on."""
 
     events: Events
+    votes: Votes
     first_row: int
     item_ids: tuple[str, ...]
     newest_event_ms: int
@@ -86,7 +88,7 @@ class LearnerState:
         self.model.sequence = 0
         self._flushed_items = len(self.model.items)
         self._newest_event_ms = 0
-        self._waiting: list[tuple[int, int, int, int]] = []
+        self._waiting: list[tuple[int, int, int, int, int, bool]] = []
         self._purchases: list[tuple[int, int, int, int]] = []
         self._bought_rows: NDArray[np.int32] = np.empty(0, np.int32)
 
@@ -123,7 +125,7 @@ class LearnerState:
 
     def flush(self) -> Learnt:
         """Learn what was taken since the last flush, and say what it was."""
-        columns = np.array(self._waiting, np.int64).reshape(len(self._waiting), 4)
+        columns = np.array(self._waiting, np.int64).reshape(len(self._waiting), 6)
         self._waiting.clear()
         events = Events(
             np.ascontiguousarray(columns[:, 0]),
@@ -131,15 +133,16 @@ class LearnerState:
             columns[:, 2].astype(np.uint8),
             np.ascontiguousarray(columns[:, 3]),
         )
+        votes = Votes(columns[:, 4].astype(np.uint8), columns[:, 5].astype(np.uint8))
         first_row = self._flushed_items
         item_ids = tuple(self.model.items.ids[first_row:])
         self._flushed_items = len(self.model.items)
-        self.model.learn(events)
+        self.model.learn(events, votes)
         self._learn_intervals()
         self.interactions.append(events)
         _learnt.inc(len(events.rows))
         _items.set(self._flushed_items)
-        return Learnt(events, first_row, item_ids, self._newest_event_ms)
+        return Learnt(events, votes, first_row, item_ids, self._newest_event_ms)
 
     def bought_rows(self) -> NDArray[np.int32]:
         """The items of whose intervals something was learnt since this was last asked."""
@@ -181,10 +184,11 @@ class LearnerState:
             row = self._row(item.item_id)
             if row is None:
                 continue
-            session = self._sessionizer.session(visitor_key, event.time_ms)
-            if session is None:
+            admitted = self._sessionizer.admit(visitor_key, row, kind, event.time_ms)
+            if admitted is None:
                 continue
-            self._waiting.append((session, row, kind, event.time_ms))
+            session, gain, first = admitted
+            self._waiting.append((session, row, kind, event.time_ms, gain, first))
             if kind == Kind.PURCHASE:
                 self._purchases.append((_buyer(visitor_key), row, kind, event.time_ms))
 

@@ -18,7 +18,7 @@ from recommender.model_log import (
     encode_delta,
 )
 from recommender.model_publisher import ModelPublisher
-from recommender.models.protocol import Events, Rows, grown
+from recommender.models.protocol import Rows, grown
 from recommender.settings import LearnerSettings
 
 _waiting_rows = Gauge(
@@ -39,16 +39,15 @@ def event_deltas(state: LearnerState, learnt: Learnt, now_ms: int) -> list[Delta
     """The deltas of one flush, each with the next sequence number of the model's version."""
     deltas = []
     for begin in range(0, max(1, len(learnt.events.rows)), EVENTS_MAX):
-        sessions, rows, kinds, times_ms = learnt.events
         end = begin + EVENTS_MAX
-        events = Events(sessions[begin:end], rows[begin:end], kinds[begin:end], times_ms[begin:end])
+        columns = {**learnt.events._asdict(), **learnt.votes._asdict()}
         state.model.sequence += 1
         delta = Delta(
             version=state.model.version,
             sequence=state.model.sequence,
             block=EVENTS_BLOCK,
             made_at_ms=now_ms,
-            arrays=events._asdict(),
+            arrays={name: column[begin:end] for name, column in columns.items()},
             newest_event_ms=learnt.newest_event_ms,
         )
         if begin == 0:

@@ -18,8 +18,8 @@ from recommender.models.buy_again import BuyAgain
 from recommender.models.ials import Ials
 from recommender.models.item_table import ItemTable
 from recommender.models.own_session import OwnSession
-from recommender.models.popularity import Popularity
 from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, Rows, Scored
+from recommender.models.popularity import Popularity, Votes
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
 from recommender.quantized import ServedIals
@@ -32,7 +32,7 @@ from recommender.snapshot import Snapshot
 # What fits into 0.2 ms between two requests on a slow core, all models together.
 _EVENTS_SLICE = 16
 _FACTOR_ROWS_SLICE = 8
-_EVENT_FIELDS = Events._fields
+_EVENT_FIELDS, _VOTE_FIELDS = Events._fields, Votes._fields
 
 RANKER_BLOCK = "ranker"
 """Block of a snapshot that holds the ranker's trees."""
@@ -107,12 +107,14 @@ class LiveModel:
         arrays |= {f"{RANKER_BLOCK}.{key}": array for key, array in to_arrays(self.trees).items()}
         return {**arrays, "newest_ms": np.array([self.newest_ms], np.int64)}
 
-    def learn(self, events: Events) -> None:
-        """Learn events in order; new rows must have been added to `items` before."""
+    def learn(self, events: Events, votes: Votes | None = None) -> None:
+        """Learn events in order; new rows must have been added to `items` before. `votes`: what popularity counts."""
         if len(events.rows) == 0:
             return
-        for part in self.parts().values():
-            part.update_many(events)
+        for name, part in self.parts().items():
+            if name != "popularity":
+                part.update_many(events)
+        self.popularity.update_many(events, votes)
         self.newest_ms = max(self.newest_ms, int(events.times_ms.max()))
         self.changes += 1
 
@@ -129,7 +131,8 @@ class LiveModel:
         for begin in range(0, len(delta.arrays["rows"]), size):
             arrays = {name: array[begin : begin + size] for name, array in delta.arrays.items()}
             if delta.block == EVENTS_BLOCK:
-                self.learn(Events(*(arrays[name] for name in _EVENT_FIELDS)))
+                votes = Votes(*(arrays[name] for name in _VOTE_FIELDS)) if "gains" in arrays else None
+                self.learn(Events(*(arrays[name] for name in _EVENT_FIELDS)), votes)
             else:
                 (self.buy_again if delta.block == INTERVALS_BLOCK else self.ials).set_block(arrays)
                 self.changes += 1
@@ -203,8 +206,10 @@ class LiveModel:
         return ServedRanker(*models, self.trees, self.parameters.blend)
 
     def _refuse_unfit(self, delta: Delta) -> None:
+        # Deltas of a version from before votes were told have none; a replica that catches up reads them too.
+        told = {*_EVENT_FIELDS, *_VOTE_FIELDS} if "gains" in delta.arrays else set(_EVENT_FIELDS)
         wanted = {
-            EVENTS_BLOCK: set(_EVENT_FIELDS),
+            EVENTS_BLOCK: told,
             FACTORS_BLOCK: {"rows", "vectors"},
             INTERVALS_BLOCK: {"rows", "intervals"},
         }.get(delta.block)

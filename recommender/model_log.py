@@ -24,14 +24,14 @@ _DTYPES = frozenset({"|u1", "<i4", "<i8", "<f4", "<f8"})
 class Delta(msgspec.Struct, frozen=True):
     """What the learner did next: events it learnt from, or item vectors it solved.
 
-    Replicas learn the same events in the same order and so hold the same counts, transitions and sessions; 21 bytes an
+    Replicas learn the same events in the same order and so hold the same counts, transitions and sessions; 23 bytes an
     event, where the rows it changes in all models would be some kilobytes.
 
     Attributes:
         version: the `model_version` it continues; ignored under any other.
         sequence: 1, 2, 3 … within the version: a repeat is skipped, a gap sends the replica back to the snapshot.
-        block: `events` (arrays `sessions`, `rows`, `kinds`, `times_ms`), `factors` (`rows`, `vectors`) or `intervals`
-            (`rows`, `intervals`), what is known of how soon items are bought again.
+        block: `events` (arrays `sessions`, `rows`, `kinds`, `times_ms`, `gains`, `firsts`), `factors` (`rows`, `vectors`)
+            or `intervals` (`rows`, `intervals`), what is known of how soon items are bought again.
         made_at_ms: by the learner's clock, Unix milliseconds.
         newest_event_ms: when the bus accepted the newest event it knew of; 0 when it knew none.
         first_row, item_ids: items that begin to exist with this delta, in the rows from `first_row` on.

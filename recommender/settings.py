@@ -58,7 +58,8 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_idle_ms: Positive = 1_800_000
     """A pause that ends a session."""
     visitor_events_per_hour_max: Positive = 300
-    """What one visitor may teach in an hour; a bot's further events are counted and left out."""
+    """What one visitor may teach in an hour; further events are counted and left out, and after four times as many, all
+    of that day. Of one item a visitor teaches two events a day, besides a first add to cart and a first purchase."""
     publish_ms: Annotated[int, msgspec.Meta(ge=5, le=10_000)] = 25
     """How often what was learnt is published."""
     publish_factors_ms: Annotated[int, msgspec.Meta(ge=5, le=60_000)] = 100

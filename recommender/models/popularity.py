@@ -1,6 +1,6 @@
 """What everybody looks at: exponentially decayed counts per item, slow (popularity) and fast (trend)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,6 +23,19 @@ from recommender.scan import best_of
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
+_TREND_SHARE = 0.01
+
+
+class Votes(NamedTuple):
+    """What events count, where it is less than their kind says: a visitor's repeats count nothing.
+
+    Attributes:
+        gains: shape (n,), what the slow count takes of each event.
+        firsts: shape (n,), 1 for a visitor's first of the day on an item, else 0: a trend counts visitors, not clicks.
+    """
+
+    gains: NDArray[np.uint8]
+    firsts: NDArray[np.uint8]
 
 
 class Popularity:
@@ -45,17 +58,20 @@ class Popularity:
     def update(self, session: int, row: int, kind: int, time_ms: int, /) -> None:
         """Count one event."""
         self._reserve(row + 1)
-        _count(self._counts, self._times_ms, self._half_lives_ms, row, KIND_WEIGHT[kind], time_ms)
+        weight = KIND_WEIGHT[kind]
+        _count(self._counts, self._times_ms, self._half_lives_ms, row, weight, weight, time_ms)
         self._newest_ms = max(self._newest_ms, time_ms)
 
-    def update_many(self, events: Events, /) -> None:
-        """Count many."""
+    def update_many(self, events: Events, votes: Votes | None = None, /) -> None:
+        """Count many; without `votes` each by its kind."""
         if len(events.rows) == 0:
             return
         events = plain_events(events)
         self._reserve(int(events.rows.max()) + 1)
-        weights = KIND_WEIGHT[events.kinds]
-        _count_many(self._counts, self._times_ms, self._half_lives_ms, events.rows, weights, events.times_ms)
+        slow = fast = KIND_WEIGHT[events.kinds]
+        if votes is not None:
+            slow, fast = votes.gains.astype(np.float32), votes.firsts.astype(np.float32)
+        _count_many(self._counts, self._times_ms, self._half_lives_ms, events.rows, slow, fast, events.times_ms)
         self._newest_ms = max(self._newest_ms, int(events.times_ms.max()))
 
     def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
@@ -70,11 +86,11 @@ class Popularity:
         """Shape (n_items,): how far the fast count is above what the slow one promises, in standard deviations.
 
         Both counts estimate the same rate while nothing changes; a Poisson count scatters by the root of what is
-        expected.
+        expected. To that a hundredth of all that happens is added: in a busy shop, what three people do is no trend.
         """
         fast = self._aged(1, now_ms)
         expected = self._aged(0, now_ms) * np.float32(self._half_lives_ms[1] / self._half_lives_ms[0])
-        trend: Scores = (fast - expected) / np.sqrt(expected + np.float32(1.0))
+        trend: Scores = (fast - expected) / np.sqrt(expected + np.float32(1.0 + _TREND_SHARE * float(fast.sum())))
         return trend
 
     def counts(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
@@ -127,11 +143,12 @@ class Popularity:
 
 
 @njit(cache=True, nogil=True)
-def _count(counts, times_ms, half_lives_ms, row, weight, time_ms):  # type: ignore[no-untyped-def]
-    if weight <= 0.0:
+def _count(counts, times_ms, half_lives_ms, row, slow, fast, time_ms):  # type: ignore[no-untyped-def]
+    if slow <= 0.0 and fast <= 0.0:
         return
     ahead_ms = time_ms - times_ms[row]
     for which in range(2):
+        weight = fast if which else slow
         ageing = 2.0 ** (-abs(ahead_ms) / half_lives_ms[which])
         if ahead_ms >= 0:
             counts[row, which] = counts[row, which] * ageing + weight
@@ -141,9 +158,9 @@ def _count(counts, times_ms, half_lives_ms, row, weight, time_ms):  # type: igno
 
 
 @njit(cache=True, nogil=True)
-def _count_many(counts, times_ms, half_lives_ms, rows, weights, event_times_ms):  # type: ignore[no-untyped-def]
+def _count_many(counts, times_ms, half_lives_ms, rows, slow, fast, event_times_ms):  # type: ignore[no-untyped-def]
     for event in range(len(rows)):
-        _count(counts, times_ms, half_lives_ms, rows[event], weights[event], event_times_ms[event])
+        _count(counts, times_ms, half_lives_ms, rows[event], slow[event], fast[event], event_times_ms[event])
 
 
 def compile_kernels() -> None:

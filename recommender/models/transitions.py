@@ -222,10 +222,23 @@ def _learn(  # type: ignore[no-untyped-def]
         for distance in range(1, steps + 1):
             before = ring_rows[slot, length - distance]
             weight = np.float32(1.0) / np.float32(distance)
+            if _known(ring_rows, slot, length, before, row):
+                continue
             _add(neighbours, weights, sums, times_ms, before, row, weight, time_ms, half_life_ms)
             if reverse > 0.0:
                 _add(neighbours, weights, sums, times_ms, row, before, weight * reverse, time_ms, half_life_ms)
         append(ring_rows, ring_lengths, slot, row)
+
+
+@njit(cache=True, nogil=True)
+def _known(ring_rows, slot, length, before, row):  # type: ignore[no-untyped-def]
+    """Has this session gone from `before` to `row` already? A visitor who goes to and fro says it once."""
+    seen = False
+    for place in range(length):
+        if seen and ring_rows[slot, place] == row:
+            return True
+        seen = seen or ring_rows[slot, place] == before
+    return False
 
 
 @njit(cache=True, nogil=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from feature_store.kinds import Kind
 from ingest.bus.contract import Delivery, Entry, Position
 from ingest.dedup import Deduplicated
 from ingest.events import Event, EventName, Item
@@ -73,28 +74,78 @@ def test_one_visitor_teaches_no_more_than_the_cap_in_an_hour() -> None:
     state = LearnerState(LearnerSettings(visitor_events_per_hour_max=3), "v1")
 
     for at in range(1, 11):
-        _take(state, at, "a")
-    _take(state, 11, "a", time_ms=_NOW_MS + 3_600_000)
+        _take(state, at, f"item-{at}")
+    _take(state, 11, "item-11", time_ms=_NOW_MS + 3_600_000)
 
     assert len(state.flush().events.rows) == 4
+
+
+def test_one_visitor_teaches_of_one_item_two_events_a_day_and_what_a_customer_does_once() -> None:
+    state = LearnerState(LearnerSettings(), "v1")
+    names: tuple[EventName, ...] = ("view_item", "view_item", "view_item", "add_to_cart", "purchase", "purchase")
+
+    for at, name in enumerate(names, 1):
+        _take(state, at, "a", name=name)
+    today = state.flush()
+    _take(state, 7, "a", time_ms=_NOW_MS + 86_400_000)
+
+    assert today.events.kinds.tolist() == [1, 1, 3, 5]
+    assert today.votes.gains.tolist() == [1, 0, 1, 1]
+    assert today.votes.firsts.tolist() == [1, 0, 0, 0]
+    assert len(state.flush().events.rows) == 1
+
+
+def test_times_made_up_give_no_new_allowance() -> None:
+    state = LearnerState(LearnerSettings(), "v1")
+
+    for at in range(1, 201):
+        _take(state, at, "a", time_ms=_NOW_MS - (at % 2) * 20 * 3_600_000)
+
+    assert len(state.flush().events.rows) == 2
+
+
+def test_who_sends_what_no_person_could_is_not_listened_to_for_the_rest_of_the_day() -> None:
+    state = LearnerState(LearnerSettings(visitor_events_per_hour_max=3), "v1")
+    for at in range(1, 14):
+        _take(state, at, f"item-{at}")
+
+    _take(state, 14, "later", time_ms=_NOW_MS + 3_600_000)
+    taught = len(state.flush().events.rows)
+    _take(state, 15, "tomorrow", time_ms=_NOW_MS + 86_400_000)
+
+    assert taught == 3
+    assert len(state.flush().events.rows) == 1
+
+
+def test_a_snapshot_from_before_allowances_were_kept_is_loaded() -> None:
+    sessions = Sessionizer(visitors_max=10, idle_ms=1_000, hourly_max=100)
+    sessions.admit(b"v" * 16, 0, Kind.VIEW, 0)
+    state = sessions.state()
+    older = {"keys": state["keys"], "numbers": state["numbers"][:, :4], "next_session": state["next_session"]}
+
+    later = Sessionizer(visitors_max=10, idle_ms=1_000, hourly_max=100)
+    later.load(older)
+
+    assert later.admit(b"v" * 16, 0, Kind.VIEW, 500) == (0, 1, True)
 
 
 def test_a_pause_begins_a_new_session_and_a_short_one_does_not() -> None:
     sessions = Sessionizer(visitors_max=10, idle_ms=1_000, hourly_max=100)
 
-    numbers = [sessions.session(b"v" * 16, time_ms) for time_ms in (0, 1_000, 2_001, 2_500, 500)]
+    times_ms = (0, 1_000, 2_001, 2_500, 500)
+    admitted = [sessions.admit(b"v" * 16, row, Kind.VIEW, time_ms) for row, time_ms in enumerate(times_ms)]
 
-    assert numbers == [0, 0, 1, 1, 2]
+    assert [each.session for each in admitted if each is not None] == [0, 0, 1, 1, 2]
 
 
 def test_forgets_whoever_was_silent_longest() -> None:
     sessions = Sessionizer(visitors_max=2, idle_ms=1_000, hourly_max=100)
     for key in (b"a" * 16, b"b" * 16, b"a" * 16, b"c" * 16):
-        sessions.session(key, 0)
+        sessions.admit(key, 0, Kind.VIEW, 0)
 
     assert len(sessions) == 2
-    assert sessions.session(b"a" * 16, 0) == 0
-    assert sessions.session(b"b" * 16, 0) == 3
+    assert sessions.admit(b"a" * 16, 1, Kind.VIEW, 0) == (0, 1, True)
+    assert sessions.admit(b"b" * 16, 1, Kind.VIEW, 0) == (3, 1, True)
 
 
 def test_interactions_keep_the_newest_in_order() -> None:
