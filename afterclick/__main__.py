@@ -12,6 +12,7 @@ from afterclick import (
     commands_evaluate,
     commands_features,
     commands_load,
+    commands_model,
     commands_pulsar,
     commands_rules,
 )
@@ -30,6 +31,7 @@ app.add_typer(commands_load.app, name="load")
 app.add_typer(commands_rules.app, name="rules")
 app.add_typer(commands_catalog.app, name="catalog")
 app.add_typer(commands_evaluate.app, name="evaluate")
+app.add_typer(commands_model.app, name="model")
 app.add_typer(commands_features.app, name="features")
 app.command()(commands_features.metadata)
 app.command()(commands_load.replay)

@@ -12,6 +12,7 @@ from ingest.bus.contract import Delivery
 from ingest.dedup import DeduplicatedSubscription
 from ingest.errors import BusError
 from recommender.learner_state import LearnerState
+from recommender.model_choice import read_choice
 from recommender.model_log import SNAPSHOT_BLOCK, Announcement, encode_announcement
 from recommender.model_publisher import ModelPublisher
 from recommender.settings import LearnerSettings
@@ -105,7 +106,7 @@ class Checkpoints:
         except OSError:
             self._unacknowledged = {**deliveries, **self._unacknowledged}
             raise
-        await asyncio.to_thread(prune_snapshots, self._folder, keep=self._settings.snapshots_kept)
+        await asyncio.to_thread(self._prune)
         _written.labels("done").inc()
         _bytes.set(path.stat().st_size)
         for delivery in deliveries.values():
@@ -114,6 +115,12 @@ class Checkpoints:
             except BusError as error:
                 # Delivered again, it is skipped by its position; the next file acknowledges it too.
                 _log.warning("not acknowledged", reason=str(error))
+
+    def _prune(self) -> None:
+        settings = self._settings
+        prune_snapshots(
+            self._folder, keep=settings.snapshots_kept, versions=settings.versions_kept, spare=read_choice(self._folder)
+        )
 
     def _take_unacknowledged(self) -> dict[int, Delivery]:
         self._due_s = time.monotonic() + self._settings.snapshot_ms / 1000
@@ -132,5 +139,10 @@ class Checkpoints:
             model_position=str(position) if position is not None else None,
             sequence=state.model.sequence,
             parameters=state.model.parameters,
+            data_from_ms=state.interactions.oldest_ms,
+            data_to_ms=state.model.newest_ms,
+            items=len(state.model.items),
+            events=state.interactions.total,
+            metrics=state.score.figures(),
         )
         return Snapshot(meta, tuple(state.model.items.ids), state.arrays())

@@ -22,6 +22,13 @@ class Interactions:
     def __len__(self) -> int:
         return min(self.total, self._events_max)
 
+    @property
+    def oldest_ms(self) -> int:
+        """Time of the oldest event held; 0 when there is none."""
+        if self.total == 0:
+            return 0
+        return int(self._arrays["times_ms"][(self.total - len(self)) % self._events_max])
+
     def append(self, events: Events) -> None:
         """Add events in order."""
         count = len(events.rows)

@@ -18,6 +18,7 @@ from recommender.live_model import LiveModel, block_of
 from recommender.model_parameters import parameters_of
 from recommender.models.popularity import Votes
 from recommender.models.protocol import KIND_WEIGHT, Events
+from recommender.online_score import OnlineScore
 from recommender.settings import LearnerSettings
 from recommender.snapshot import Snapshot
 from recommender.tuned_parameters import Tuned, tuned_parameters, with_tuned
@@ -52,6 +53,7 @@ class LearnerState:
         model: the version that is served.
         positions: by partition of `events`, the last position whose effect is in.
         interactions: what a refit learns from.
+        score: how well the served model foretells what comes.
         tuned: settings that a search found; refits use those of iALS, for vectors at hand were fitted with others.
         limits: of learning between refits.
     """
@@ -74,6 +76,7 @@ class LearnerState:
         self.limits = IncrementalLimits(sessions_max=settings.factor_sessions_max)
         self.interactions = Interactions(settings.interactions_max)
         self.positions: dict[int, Position] = {}
+        self.score = OnlineScore(per_flush=settings.score_events_per_flush_max)
         if snapshot is None:
             self.model = LiveModel(version, tuned_parameters(parameters_of(settings), self.tuned))
         else:
@@ -123,8 +126,8 @@ class LearnerState:
         self._sessionizer.forget(visitor_key)
         self.model.buy_again.forget(_buyer(visitor_key))
 
-    def flush(self) -> Learnt:
-        """Learn what was taken since the last flush, and say what it was."""
+    def flush(self, *, ask: bool = False) -> Learnt:
+        """Learn what was taken since the last flush, and say what it was. `ask`: foretell some of it first."""
         columns = np.array(self._waiting, np.int64).reshape(len(self._waiting), 6)
         self._waiting.clear()
         events = Events(
@@ -137,6 +140,8 @@ class LearnerState:
         first_row = self._flushed_items
         item_ids = tuple(self.model.items.ids[first_row:])
         self._flushed_items = len(self.model.items)
+        if ask:
+            self.score.ask(self.model, events, self.interactions.total)
         self.model.learn(events, votes)
         self._learn_intervals()
         self.interactions.append(events)

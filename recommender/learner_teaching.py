@@ -30,7 +30,7 @@ def publish_learnt(state: LearnerState, publisher: ModelPublisher, now_ms: int) 
     """Learn what waits and queue it for the replicas, in pieces of at most `EVENTS_MAX` events. False: nothing does."""
     if not state.waiting and not state.unflushed_items:
         return False
-    for delta in event_deltas(state, state.flush(), now_ms):
+    for delta in event_deltas(state, state.flush(ask=True), now_ms):
         publisher.add(delta.block, encode_delta(delta), delta.newest_event_ms)
     return True
 

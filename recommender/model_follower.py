@@ -18,12 +18,14 @@ from ingest.topics import MODEL
 from recommender.errors import DeltaRefusedError
 from recommender.learner_state import LEARNER_BLOCKS
 from recommender.live_model import LiveModel
+from recommender.model_choice import read_choice
 from recommender.model_log import Announcement, Delta, decode_message
 from recommender.recommender import Recommender
 from recommender.snapshot import Snapshot, newest_snapshot
 
 _POLL_S = 0.25
 _RETRY_S = 0.5
+_CHOICE_POLL_S = 1.0
 # A publisher refused in the middle of a pack sends the missing delta again at once; after this it is lost.
 _GAP_S_MAX = 2.0
 
@@ -87,7 +89,8 @@ class ModelFollower:
 
     async def _follow_for_ever(self) -> None:
         while True:
-            snapshot = await asyncio.to_thread(newest_snapshot, self._model_dir, without=LEARNER_BLOCKS)
+            choice = await asyncio.to_thread(read_choice, self._model_dir)
+            snapshot = await asyncio.to_thread(self._wanted, choice)
             if snapshot is None:
                 await asyncio.sleep(_POLL_S)
                 continue
@@ -97,10 +100,31 @@ class ModelFollower:
             self.ready.set()
             _loaded.inc()
             _log.info("serving a model", version=model.version, sequence=model.sequence, items=len(model.items))
-            await self._follow(model, snapshot)
+            following = asyncio.create_task(self._follow(model, snapshot, stays=choice is not None))
+            changed = asyncio.create_task(self._choice_changes(choice))
+            try:
+                await asyncio.wait({following, changed}, return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    following.result()
+            finally:
+                await end_tasks(following, changed)
 
-    async def _follow(self, model: LiveModel, snapshot: Snapshot) -> None:
-        """Take in the version's deltas until another snapshot is to be loaded."""
+    def _wanted(self, choice: str | None) -> Snapshot | None:
+        """The snapshot to serve; a chosen version that is gone is no reason to serve nothing."""
+        snapshot = None
+        if choice is not None:
+            snapshot = newest_snapshot(self._model_dir, without=LEARNER_BLOCKS, version=choice)
+            if snapshot is None:
+                _log.error("the chosen model cannot be served; serving the newest", chosen=choice)
+        return snapshot or newest_snapshot(self._model_dir, without=LEARNER_BLOCKS)
+
+    async def _choice_changes(self, choice: str | None) -> None:
+        """Until another version is chosen than `choice`."""
+        while await asyncio.to_thread(read_choice, self._model_dir) == choice:  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(_CHOICE_POLL_S)
+
+    async def _follow(self, model: LiveModel, snapshot: Snapshot, *, stays: bool) -> None:
+        """Take in the version's deltas until another snapshot is to be loaded; `stays`: whatever is announced."""
         position: Position | None = None
         while True:
             try:
@@ -109,7 +133,7 @@ class ModelFollower:
                 async with aclosing(cast("AsyncGenerator[Delivery, None]", reading)) as deliveries:
                     async for delivery in deliveries:
                         for entry in delivery.entries:
-                            if await self._take(model, entry):
+                            if await self._take(model, entry, stays=stays):
                                 return
                             position = entry.position
                             await asyncio.sleep(0)
@@ -123,12 +147,12 @@ class ModelFollower:
             return None
         return Position.parse(snapshot.meta.model_position)
 
-    async def _take(self, model: LiveModel, entry: Entry) -> bool:
+    async def _take(self, model: LiveModel, entry: Entry, *, stays: bool) -> bool:
         """Take in one entry; True when a snapshot must be loaded instead of going on."""
         try:
             message = decode_message(entry.payload or b"")
             if isinstance(message, Announcement):
-                return message.version > model.version
+                return message.version > model.version and not stays
             if message.version != model.version or message.sequence <= model.sequence:
                 _skipped.labels("version" if message.version != model.version else "repeat").inc()
                 return False

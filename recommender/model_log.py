@@ -30,8 +30,8 @@ class Delta(msgspec.Struct, frozen=True):
     Attributes:
         version: the `model_version` it continues; ignored under any other.
         sequence: 1, 2, 3 … within the version: a repeat is skipped, a gap sends the replica back to the snapshot.
-        block: `events` (arrays `sessions`, `rows`, `kinds`, `times_ms`, `gains`, `firsts`), `factors` (`rows`, `vectors`)
-            or `intervals` (`rows`, `intervals`), what is known of how soon items are bought again.
+        block: `events` (arrays `sessions`, `rows`, `kinds`, `times_ms`, `gains`, `firsts`), `factors` (`rows`,
+            `vectors`) or `intervals` (`rows`, `intervals`), what is known of how soon items are bought again.
         made_at_ms: by the learner's clock, Unix milliseconds.
         newest_event_ms: when the bus accepted the newest event it knew of; 0 when it knew none.
         first_row, item_ids: items that begin to exist with this delta, in the rows from `first_row` on.

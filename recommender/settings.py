@@ -73,6 +73,8 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     snapshot_ms: Annotated[int, msgspec.Meta(ge=100)] = 60_000
     """How often the state is written down; only then are its events acknowledged."""
     snapshots_kept: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
+    versions_kept: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    """Of so many newest versions the newest snapshot stays, so that `afterclick model serve` can go back to it."""
     popularity_half_life_ms: Positive = 604_800_000
     trend_half_life_ms: Positive = 7_200_000
     refit: bool = True
@@ -85,6 +87,10 @@ class LearnerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """New events a fit waits for."""
     fit_ms_max: Positive = 3_600_000
     """A fit that takes longer is ended and counted as failed."""
+    score_events_per_flush_max: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 2
+    """Events of each flush that are foretold before they are learnt, to watch the model; 0: none, no fit is judged."""
+    guard_events_min: Annotated[int, msgspec.Meta(ge=20, le=4000)] = 200
+    """Foretold events on which a new fit must do no worse than the one before it; until then it is on trial."""
     fit_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     factors: Annotated[int, msgspec.Meta(ge=8, le=512)] = 128
     """Length of an item's vector. This and the rest: what `recommender.models.ials.IalsParameters` says."""

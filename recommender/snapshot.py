@@ -37,6 +37,9 @@ class SnapshotMeta(msgspec.Struct, frozen=True):
         model_log_id, model_position: the log `model` and an entry before every delta not included (None: its begin).
         sequence: the last delta of the version whose effect is included.
         parameters: of the models, as they were trained and must be served.
+        data_from_ms, data_to_ms: time of the oldest event that a refit would learn from, and of the newest learnt.
+        items, events: how many; events are those learnt in all.
+        metrics: how well the model foretold what came, on the newest sampled events: `hr@20`, `mrr@20`, `targets`.
     """
 
     version: str
@@ -48,6 +51,11 @@ class SnapshotMeta(msgspec.Struct, frozen=True):
     model_position: str | None
     sequence: int = 0
     parameters: ModelParameters = ModelParameters()
+    data_from_ms: int = 0
+    data_to_ms: int = 0
+    items: int = 0
+    events: int = 0
+    metrics: dict[str, float] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -108,9 +116,32 @@ def read_snapshot(path: Path, *, without: tuple[str, ...] = ()) -> Snapshot:
         raise SnapshotRefusedError(f"snapshot {path.name}: wanted a readable file; got {error.strerror}") from error
 
 
-def newest_snapshot(folder: Path, *, without: tuple[str, ...] = ()) -> Snapshot | None:
-    """The newest snapshot that can be trusted; those that cannot are logged by name, counted and passed over."""
+def read_meta(path: Path) -> SnapshotMeta:
+    """What a file says of itself, its blocks unread.
+
+    Raises:
+        SnapshotRefusedError: as `read_snapshot`, as far as the header tells.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read_header(file, path).meta
+    except OSError as error:
+        raise SnapshotRefusedError(f"snapshot {path.name}: wanted a readable file; got {error.strerror}") from error
+
+
+def version_of(path: Path) -> str:
+    """The version in a snapshot's file name."""
+    return path.name.removesuffix(SUFFIX).rpartition(".")[0]
+
+
+def newest_snapshot(folder: Path, *, without: tuple[str, ...] = (), version: str | None = None) -> Snapshot | None:
+    """The newest snapshot that can be trusted; those that cannot are logged by name, counted and passed over.
+
+    `version`: of this one alone.
+    """
     for path in snapshot_paths(folder):
+        if version is not None and version_of(path) != version:
+            continue
         try:
             return read_snapshot(path, without=without)
         except SnapshotRefusedError as error:
@@ -124,9 +155,22 @@ def snapshot_paths(folder: Path) -> Iterator[Path]:
     return iter(sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.name, reverse=True))
 
 
-def prune_snapshots(folder: Path, *, keep: int) -> None:
-    """Delete all but the newest `keep` files, and what an interrupted write left aside."""
-    for path in [*list(snapshot_paths(folder))[keep:], *folder.glob("*.aside")]:
+def prune_snapshots(folder: Path, *, keep: int, versions: int = 0, spare: str | None = None) -> None:
+    """Delete what is no longer wanted, and what an interrupted write left aside.
+
+    Args:
+        keep: so many newest files stay.
+        versions: of so many newest versions the newest file stays, so that an older model can be served again.
+        spare: a version whose newest file stays whatever its age.
+    """
+    paths = list(snapshot_paths(folder))
+    newest: dict[str, Path] = {}
+    for path in paths:
+        newest.setdefault(version_of(path), path)
+    kept = {*paths[:keep], *list(newest.values())[:versions]}
+    if spare in newest:
+        kept.add(newest[spare])
+    for path in [*(path for path in paths if path not in kept), *folder.glob("*.aside")]:
         path.unlink(missing_ok=True)
 
 

@@ -166,6 +166,10 @@ class Transitions:
         self._times_ms[rows] = block["times_ms"]
         self._newest_ms = max(self._newest_ms, int(block["times_ms"].max()))
 
+    def newest_rows(self, session: int) -> Rows:
+        """The rows that an open session has shown last, oldest first; empty when it is not held. A copy."""
+        return self._sessions.session(session)
+
     def touched_by(self, session: int) -> Rows:
         """The rows whose followers the newest event of `session` may have changed: its newest rows."""
         return np.unique(self._sessions.session(session))

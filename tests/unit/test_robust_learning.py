@@ -28,7 +28,7 @@ Click = tuple[int, int, EventName, int]
 
 
 def crowd(chance: random.Random) -> list[Click]:
-    """A day of visitors, each in one of fifteen rooms but for a fifth of the clicks; first rooms and items are busiest."""
+    """A day of visitors, each in one of fifteen rooms but for a fifth of the clicks; the first ones are the busiest."""
     clicks: list[Click] = []
     for visitor in range(VISITORS):
         room = min(int(chance.expovariate(0.15)), ITEMS // ROOM - 1)

@@ -108,3 +108,13 @@ def test_pruning_keeps_the_newest_and_sweeps_up_what_was_left_aside(tmp_path: Pa
     prune_snapshots(tmp_path, keep=2)
 
     assert sorted(tmp_path.iterdir()) == paths[2:]
+
+
+def test_pruning_keeps_the_newest_file_of_older_versions_and_of_the_one_that_is_chosen(tmp_path: Path) -> None:
+    versions = [f"2026010{day}T000000.000Z" for day in range(1, 7)]
+    paths = {version: [write_snapshot(tmp_path, _snapshot(version, at)) for at in (0, 1)] for version in versions}
+
+    prune_snapshots(tmp_path, keep=3, versions=3, spare=versions[0])
+
+    wanted = [paths[versions[0]][1], paths[versions[3]][1], paths[versions[4]][1], *paths[versions[5]]]
+    assert sorted(tmp_path.iterdir()) == wanted
