@@ -79,8 +79,9 @@ def throughput(name: str, state: LearnerState, taken: list[Delivery]) -> None:
             published_bytes += sum(len(encode_delta(delta)) for delta in event_deltas(state, state.flush(), 0))
     took_s = time.process_time() - started_s
     count = sum(len(delivery.entries) for delivery in taken)
-    print(f"{name} events_per_s={count / took_s:.0f} taught={state.interactions.total} us_per_event={took_s / count * 1e6:.1f} "
-          f"published_bytes_per_event={published_bytes / count:.0f}")  # fmt: skip
+    print(f"{name} events_per_s={count / took_s:.0f} taught={state.interactions.total}"
+          f" us_per_event={took_s / count * 1e6:.1f}"
+          f" published_bytes_per_event={published_bytes / count:.0f}")  # fmt: skip
 
 
 def core() -> None:

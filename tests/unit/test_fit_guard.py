@@ -75,7 +75,7 @@ def slow(fit: Any, meanwhile: Any) -> FitRunner:
 async def _until_judged(refits: Refits, state: LearnerState) -> bool:
     """Turn as the learner does until the fit has come to an end."""
     refits.turn(state)
-    for _ in range(2_000):
+    for _ in range(20_000):
         await asyncio.sleep(0.01)
         changed = refits.turn(state)
         if changed or refits.idle:
