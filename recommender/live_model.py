@@ -18,8 +18,8 @@ from recommender.models.buy_again import BuyAgain
 from recommender.models.ials import Ials
 from recommender.models.item_table import ItemTable
 from recommender.models.own_session import OwnSession
-from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, Rows, Scored
 from recommender.models.popularity import Popularity, Votes
+from recommender.models.protocol import EMPTY, Blocked, Events, Model, Prefix, Rows, Scored
 from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import Transitions
 from recommender.quantized import ServedIals
