@@ -1,7 +1,7 @@
 """Question: what is learning every click worth to the whole blend, against a frozen model and one refitted daily?
 
-Data, from the folder named by AFTERCLICK_DATASETS: `yoochoose_100k` (three days, then the rest), `serenade_example`
-(no times: the first half by order, then the rest; ten refits) and `uci_online_retail` (baskets; its last two weeks).
+Data, from the folder named by AFTERCLICK_DATASETS: `yoochoose_100k` and `serenade_example` (three days, then the
+rest) and `uci_online_retail` (baskets; its last two weeks).
 Every way ranks each target first and learns it afterwards; settings are the committed defaults.
 Budget: on `yoochoose_100k` per event at least .12 above the frozen model from its third day on.
 Run: `python benchmarks/bench_prequential.py [SET …] [--plot FILE]`
@@ -17,7 +17,7 @@ from recommender.evaluation.prequential_study import PrequentialOptions, Prequen
 
 SETS: dict[str, tuple[str, dict[str, float]]] = {
     "yoochoose_100k": ("events.parquet", {"days": 3.0}),
-    "serenade_example": ("events.parquet", {"share": 0.5}),
+    "serenade_example": ("events.parquet", {"days": 3.0}),
     "uci_online_retail": ("events_to_2011-09-30.parquet", {"days": 289.0}),
 }
 
