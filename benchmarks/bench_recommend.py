@@ -118,10 +118,6 @@ def run(items: int, answers: int) -> None:
     lists_alone(model, [prefix_of(model.items, h, request, NOW_MS, items_max=30) for h in asked])
     ask = recommender.recommend
     percentiles(f"ranker items={items}", [lambda h=h: ask(request, h, NOW_MS, 200.0) for h in asked])
-    # Less time than the ranker is taken to need, and enough for the blend.
-    blend = Recommender(RecommenderSettings())
-    blend.use(model)
-    percentiles(f"blend items={items}", [lambda h=h: blend.recommend(request, h, NOW_MS, 3.5) for h in asked])
     prefixed = RecommendRequest("v", n=20, item="item-1")
     percentiles(f"ranker_page_item items={items}", [lambda h=h: ask(prefixed, h, NOW_MS, 200.0) for h in asked])
     percentiles(f"neighbours items={items}", [lambda h=h: ask(request, h, NOW_MS, 1.5) for h in asked])
