@@ -2,7 +2,7 @@
 
 Question: `GET /v1/recommendations` (visitor's record read from the store, personal top 20 of 10,000 items, answer
 logged to the bus) and `POST /v1/events` (one event, and 100 at once, on disk before the 202), each at saturation.
-And `POST /v1/rerank` of 100 candidates by four callers.
+And `POST /v1/rerank` of 100 candidates by one caller.
 Budget: 2,500 recommendations/s, a rerank within 10 ms (p99), 2,000 single-event posts/s, 50,000 events/s in batches of
 100.
 Machine: two cores; the server on the first, both Valkey servers and this driver on the second. Nothing else runs.
@@ -285,8 +285,8 @@ async def drive(options) -> None:
             name = f"recommendations items={options.items}"
             await saturate(name, port, process, recommendation_requests(), options)
             await _print_answers(url)
-            # Four callers, not saturation: what a shop's search waits for.
-            at_ease = argparse.Namespace(**vars(options) | {"connections": 4})
+            # One caller, not saturation: what a shop's search waits for.
+            at_ease = argparse.Namespace(**vars(options) | {"connections": 1})
             await saturate(f"rerank_of_{CANDIDATES} items={options.items}", port, process, reranks(options), at_ease)
             await saturate("events_single", port, process, event_requests(), options)
             await saturate(f"events_in_batches_of_{BATCH}", port, process, event_batches(), options, each=BATCH)
