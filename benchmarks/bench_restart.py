@@ -84,7 +84,7 @@ async def away_s(system: RunningSystem) -> tuple[float, float]:
                 if not ready_s and (await client.get("/health/ready")).status_code == 200:
                     ready_s = time.perf_counter() - begun_s
                 answer = await client.get("/v1/recommendations", params={"visitor": VISITOR, "budget_ms": 1000})
-                if ready_s and answer.status_code == 200 and answer.json()["served_by"] == "blend":
+                if ready_s and answer.status_code == 200 and answer.json()["served_by"] in {"blend", "ranker"}:
                     return ready_s, time.perf_counter() - begun_s
             except httpx.HTTPError:
                 pass
