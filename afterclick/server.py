@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from afterclick.kernels import compile_all
 from afterclick.settings import Settings
 from api.app import build_app
 from api.catalog_table import CatalogTable
@@ -10,7 +11,6 @@ from api.items_from_clicks import ItemsFromClicks
 from api.keys import load_or_make_keys
 from api.server import listening_socket, serve
 from api.services import Services
-from feature_store.kernels import compile_all
 from feature_store.known_person import KnownPersons
 from feature_store.online_features import OnlineFeatures
 from feature_store.online_store import OnlineStore
@@ -36,7 +36,7 @@ from recommender.recommender import Recommender
 
 async def run_server(settings: Settings, bus: Bus, stop: asyncio.Event) -> None:
     """Serve until `stop`, then drain."""
-    # Before anybody is answered: the first visitor's record would else wait for a kernel to be loaded.
+    # Before anybody is answered: the first visitor's record and ranking would else wait for kernels to be loaded.
     await asyncio.to_thread(compile_all)
     keys, _ = load_or_make_keys(settings.data_dir)
     store = OnlineStore(settings.system.store, settings.store)
