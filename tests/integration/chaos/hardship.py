@@ -70,12 +70,12 @@ def client_of(system: RunningSystem) -> httpx.AsyncClient:
 
 
 async def recovered(system: RunningSystem, visitor: str, *, within_s: float = 90) -> None:
-    """Wait until `visitor` is answered by the blend again."""
+    """Wait until `visitor` is answered by the dearest rung again."""
     async with client_of(system) as client:
         deadline_s = time.monotonic() + within_s
         while True:
             answer = await ask(client, visitor, 1_000)
-            if answer.status == 200 and answer.body["served_by"] == "blend" and answer.body["degraded"] is None:
+            if answer.status == 200 and answer.body["served_by"] == "ranker" and answer.body["degraded"] is None:
                 return
             assert time.monotonic() < deadline_s, f"no recovery within {within_s} s: {answer}"
             await asyncio.sleep(0.1)

@@ -88,16 +88,16 @@ async def test_1_without_a_model_the_catalogue_answers(system: RunningSystem) ->
     assert {answer.body["served_by"] for answer in answers if answer.status == 200} == {"popular"}
 
 
-async def test_2_from_the_first_clicks_on_the_blend_answers_and_time_decides_how_dear(system: RunningSystem) -> None:
+async def test_2_from_the_first_clicks_on_the_ranker_answers_and_time_decides_how_dear(system: RunningSystem) -> None:
     await _click(system, VISITORS, 6)
     await recovered(system, KNOWN)
 
     async with client_of(system) as client:
-        # The cheaper a budget lets it be, until each of the rungs below the blend has been met.
+        # As dear as a budget lets it be, until each of the rungs below the ranker has been met.
         for number in range(3_000):
             answer = await ask(client, VISITORS[number % 30] if number % 3 else "stranger", (2, 3, 4, 5)[number % 4])
             _check([answer], at_least=0)
-            if {"neighbours", "trending"} <= RUNGS.keys():
+            if {"blend", "neighbours", "trending"} <= RUNGS.keys():
                 break
 
 
@@ -171,4 +171,4 @@ async def test_9_three_times_what_it_can_do(system: RunningSystem) -> None:
 
 
 async def test_every_rung_was_reached(system: RunningSystem) -> None:
-    assert {"blend", "neighbours", "trending", "popular"} <= RUNGS.keys(), RUNGS
+    assert {"ranker", "blend", "neighbours", "trending", "popular"} <= RUNGS.keys(), RUNGS
