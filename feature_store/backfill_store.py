@@ -7,6 +7,7 @@ Where a worker got ahead, more of the log is read, and it is tried again.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -36,14 +37,17 @@ from ingest.archive_rows import ArchivedEvent, rows_of
 from ingest.bus.contract import Bus, Position, Start
 from ingest.dedup import Deduplicated, read_deduplicated
 from ingest.settings import DedupSettings
+from ingest.task_ending import end_tasks
 from ingest.tombstones import Tombstones
 from ingest.topics import EVENTS
 
 _WRITTEN = Counter("afterclick_feature_store_backfilled_records_total", "Records written by a backfill", ["entity"])
 _BATCH_EVENTS = 20_000
+_MESSAGES_HELD_MAX = 1_000
 _RECORDS_A_WRITE = 2_000
-_TRIES = 50
-_RETRY_S = 0.2
+_AHEAD_S_MAX = 60.0
+"""For how long workers may get ahead with a record that every event changes."""
+_ARRIVAL_S = 0.05
 _INDEX_MAX: Final = (1 << 32) - 1
 _HOUR_MS = 3_600_000
 
@@ -93,7 +97,10 @@ async def backfill_store(
             one = _Partition(bus, place_of(archive), partition, replay, names, dedup, tombstones, views)
             await one.read_archive(from_ms)
             await one.read_tail()
-            await _Writer(store, identity, settings, one, kinds, log_id=log_id).write()
+            try:
+                await _Writer(store, identity, settings, one, kinds, log_id=log_id).write()
+            finally:
+                await one.close()
             events += replay.events
             _log.info("backfilled a partition", partition=partition, events=replay.events)
     finally:
@@ -141,6 +148,8 @@ class _Partition:
         self._dedup = dedup
         self._tombstones = tombstones
         self._from_ms = 0
+        self._following: asyncio.Task[None] | None = None
+        self._arrived: asyncio.Queue[Deduplicated] = asyncio.Queue(_MESSAGES_HELD_MAX)
         self.last: Position | None = None
 
     @property
@@ -177,16 +186,51 @@ class _Partition:
         )
         async with aclosing(cast("AsyncGenerator[Deduplicated, None]", reading)) as deliveries:
             async for found in deliveries:
-                delivery = found.delivery
-                held += [
-                    ArchivedEvent(self.partition, entry.position, delivery.accepted_at_ms, event)
-                    for entry, event in zip(found.entries, found.events, strict=True)
-                ]
+                held += self._archived(found)
                 if len(held) >= _BATCH_EVENTS:
                     await self._apply(rows_of(held))
                     held = []
-                self.last = max(self.last or delivery.last, delivery.last)
+                self._come_to(found.delivery.last)
         await self._apply(rows_of(held))
+
+    async def keep_up(self) -> None:
+        """What has come since, as it comes: the log stays open, and nothing of it is read twice."""
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+        if self._following.done():
+            self._following.result()
+        try:
+            async with asyncio.timeout(_ARRIVAL_S):
+                arrived = [await self._arrived.get()]
+        except TimeoutError:
+            return
+        while not self._arrived.empty():
+            arrived.append(self._arrived.get_nowait())
+        await self._apply(rows_of([event for found in arrived for event in self._archived(found)]))
+        self._come_to(arrived[-1].delivery.last)
+
+    async def close(self) -> None:
+        """Follow no more."""
+        await end_tasks(self._following)
+
+    async def _follow(self) -> None:
+        start: Start = self.last or self._from_ms or "earliest"
+        reading = read_deduplicated(
+            self._bus, EVENTS, self.partition, settings=self._dedup, start=start, tombstones=self._tombstones
+        )
+        async with aclosing(cast("AsyncGenerator[Deduplicated, None]", reading)) as deliveries:
+            async for found in deliveries:
+                await self._arrived.put(found)
+
+    def _archived(self, found: Deduplicated) -> list[ArchivedEvent]:
+        accepted_at_ms = found.delivery.accepted_at_ms
+        return [
+            ArchivedEvent(self.partition, entry.position, accepted_at_ms, event)
+            for entry, event in zip(found.entries, found.events, strict=True)
+        ]
+
+    def _come_to(self, last: Position) -> None:
+        self.last = max(self.last or last, last)
 
     async def _apply(self, rows: pl.DataFrame) -> None:
         if len(rows):
@@ -233,18 +277,19 @@ class _Writer:
         if placements := records.get("placement"):
             await self._store.send([("SADD", keys.PLACEMENTS, *placements)], run_id=self._identity.run_id)
         left = [(entity, key) for entity, found in records.items() for key in found]
-        for _ in range(_TRIES):
+        deadline_s = time.monotonic() + _AHEAD_S_MAX
+        while time.monotonic() < deadline_s:
             ahead: list[tuple[str, str]] = []
             for first in range(0, len(left), _RECORDS_A_WRITE):
                 ahead += await self._write_some(left[first : first + _RECORDS_A_WRITE])
             if not ahead:
                 return
             left = ahead
-            await asyncio.sleep(_RETRY_S)
-            await self._source.read_tail()
+            # At once: a worker that gets each message when we do must not have the next one before our write.
+            await self._source.keep_up()
         raise StoreConflictError(
-            f"online store: wanted to write within {_TRIES} tries; workers kept getting ahead on {len(left)} records; "
-            "run the backfill again when there is less traffic"
+            f"online store: wanted to write within {_AHEAD_S_MAX:g} s; workers kept getting ahead on {len(left)} "
+            "records; run the backfill again when there is less traffic"
         )
 
     async def _write_some(self, wanted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
