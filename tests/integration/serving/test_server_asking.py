@@ -121,7 +121,7 @@ async def test_a_strangers_latest_items_are_none(server: Server) -> None:
     assert (nobody.json(), public.status_code, long.status_code) == ({"items": []}, 403, 422)
 
 
-@pytest.mark.parametrize("path", ["/v1/items/item-1/bought-together", "/v1/items/item-1/similar"])
+@pytest.mark.parametrize("path", ["/v1/items/item-1/bought-together", "/v1/items/unheard-of/similar"])
 async def test_what_nothing_is_known_of_goes_with_nothing(server: Server, path: str) -> None:
     await server.put(*ITEMS)
 
