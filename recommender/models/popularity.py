@@ -49,7 +49,8 @@ class Popularity:
     def __init__(self, *, half_life_ms: float = 7 * DAY_MS, trend_half_life_ms: float = 2 * HOUR_MS) -> None:
         if not (half_life_ms > 0 and trend_half_life_ms > 0):
             raise ValueError(f"half-lives must be > 0, got {half_life_ms} and {trend_half_life_ms}")
-        self._half_lives_ms = np.array([half_life_ms, trend_half_life_ms])
+        # As `load` makes them: of another type every kernel that reads them would be compiled while visitors wait.
+        self._half_lives_ms = np.array([half_life_ms, trend_half_life_ms], np.float64)
         self._counts = np.zeros((0, 2), np.float64)
         self._times_ms = np.zeros(0, np.int64)
         self._items = 0
