@@ -8,7 +8,9 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -29,7 +31,8 @@ Probe = Callable[[], Awaitable[bool]]
 class Part(msgspec.Struct, frozen=True):
     """One process: how it is started and when it counts as ready.
 
-    `ready`: None when nothing waits for it. `stop_within_s`: after SIGTERM, before SIGKILL.
+    `ready`: None when nothing waits for it. `stop_within_s`: after SIGTERM, before SIGKILL. `nice`: how far it stands
+    back where cores are short (0 to 19).
     """
 
     name: str
@@ -38,6 +41,7 @@ class Part(msgspec.Struct, frozen=True):
     ready: Probe | None = None
     ready_within_s: float = 60.0
     stop_within_s: float = 15.0
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
 
 class _Running:
@@ -105,7 +109,7 @@ class Supervisor:
                 stderr=log_file,
                 # A session of its own: Ctrl-C reaches the supervisor alone, which stops the parts in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_begin, part.nice),
             )
         self._write_pids()
 
@@ -162,6 +166,8 @@ async def _stop_process(running: _Running) -> None:
         await process.wait()
 
 
-def _die_with_parent() -> None:
-    """In the child, before exec: take SIGTERM when the supervisor is gone, however it went."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _begin(nice: int) -> None:
+    """In the child, before exec: stand back, and take SIGTERM when the supervisor is gone, however it went."""
+    os.nice(nice)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

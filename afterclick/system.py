@@ -23,6 +23,9 @@ _READERS = ("worker", "archive", "learner")
 # One process a core, one thread: on a busy machine BLAS threads made an answer cost 12 ms of CPU instead of 1.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
 
+# What no visitor waits for stands back from what they wait for.
+_NICE = {"learner": 5, "archive": 10, "engagements": 10}
+
 
 class Running(msgspec.Struct, frozen=True):
     """A system that answers.
@@ -117,7 +120,8 @@ def _valkey_part(name: str, settings: Settings, appendfsync: AppendFsync) -> tup
 
 
 def _python_part(name: str, entry: str, settings_file: Path, env: dict[str, str]) -> Part:
-    return Part(name, (sys.executable, "-m", "afterclick.parts", entry, str(settings_file)), env)
+    argv = (sys.executable, "-m", "afterclick.parts", entry, str(settings_file))
+    return Part(name, argv, env, nice=_NICE.get(entry, 0))
 
 
 def _write_resolved(settings: Settings) -> Path:

@@ -71,7 +71,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bulk_streams_max: Positive = 2
     bulk_concurrency: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
     answers_pending_max: Positive = 20_000
-    answers_flush_ms: Positive = 20
+    answers_flush_ms: Positive = 100
     retry_after_s: Positive = 5
     snippet_max_age_s: NonNegative = 300
     preflight_max_age_s: NonNegative = 3_600

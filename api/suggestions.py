@@ -166,7 +166,9 @@ class Suggestions:
             worn = self._rotation.worn(known.key, now_ms=now_ms, rate=query.rotation_rate, recovery_ms=recovery_ms)
         try:
             request = request_of(query, placement, worn=worn, shown_before=shown_before)
-            ranked = self._rank(request, known.history, now_ms, deadline.left_ms() - self._closing.p99_ms)
+            left_ms = deadline.left_ms() - self._closing.p99_ms
+            waiting = self._visitors.admission.in_flight
+            ranked = self._rank(request, known.history, now_ms, left_ms, waiting=waiting)
         except ExpressionError as error:
             raise bad_expression(error) from error
         if rotates:

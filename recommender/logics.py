@@ -114,7 +114,7 @@ def _personal(question: Question, filling: Filling) -> None:
     if model is not None and filling.missing > 0 and len(prefix.rows) and question.rung == NEIGHBOURS:
         found = model.neighbours(int(prefix.rows[-1]), filling.depth, filling.blocked(model.items))
         filling.extend(found, model.items, "neighbours")
-    if filling.missing > 0 and (question.rung <= NEIGHBOURS or not len(prefix.rows)):
+    if filling.missing > 0 and (not len(prefix.rows) or _may_look_alike(question, filling)):
         _alike(question, filling)
 
 
@@ -126,7 +126,7 @@ def _related(question: Question, filling: Filling) -> None:
             filling.extend(_without_at_hand(model.personal, prefix, filling.depth, blocked), model.items, "related")
         elif question.rung == NEIGHBOURS:
             filling.extend(model.neighbours(int(prefix.rows[0]), filling.depth, blocked), model.items, "neighbours")
-    if filling.missing > 0:
+    if filling.missing > 0 and (not len(prefix.rows) or _may_look_alike(question, filling)):
         _alike(question, filling)
 
 
@@ -201,6 +201,11 @@ _LISTS: Mapping[Logic, Callable[[Question, Filling], None]] = {
     Logic.RECENT: _recent,
     Logic.BUY_AGAIN: _buy_again,
 }
+
+
+def _may_look_alike(question: Question, filling: Filling) -> bool:
+    """Where time or room is short, likeness costs more than the list that it would complete: only if there is none."""
+    return question.rung <= BLEND or (question.rung == NEIGHBOURS and not filling.item_ids)
 
 
 def _alike(question: Question, filling: Filling) -> None:

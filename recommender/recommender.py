@@ -16,7 +16,7 @@ from recommender.fallbacks import Fallbacks
 from recommender.filling import Filling
 from recommender.history import EMPTY_HISTORY, History
 from recommender.kernels import compile_all
-from recommender.ladder import BLEND, Ladder
+from recommender.ladder import BLEND, Ladder, Shortage
 from recommender.live_model import LiveModel
 from recommender.logics import OWN, Question, ask, chain_of, dearest, fills_up
 from recommender.models.item_table import ItemTable
@@ -63,7 +63,7 @@ class Recommender:
         self._narrowing = Narrowing(self._catalogue.columns, refresh_ms=settings.trends_refresh_ms)
         self._policy = ShopPolicy(settings, self._catalogue, self._narrowing)
         self._fallbacks = Fallbacks(rows_max=settings.fallback_rows_max, refresh_ms=settings.trends_refresh_ms)
-        self._ladder = Ladder()
+        self._ladder = Ladder(crowd_ms=settings.crowd_ms)
         self._model: LiveModel | None = None
 
     @property
@@ -105,8 +105,12 @@ class Recommender:
         finally:
             self._policy.use_rules(in_force)
 
-    def recommend(self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float) -> Ranked:
+    def recommend(
+        self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float, *, waiting: int = 1
+    ) -> Ranked:
         """`request.n` items whenever that many are eligible, each once, best first. No want of anything raises.
+
+        `waiting`: requests that this process has to answer by now, this one among them.
 
         Raises:
             ExpressionError: a filter or booster of the request cannot be read.
@@ -117,14 +121,13 @@ class Recommender:
         filling = self._policy.filling(request, in_force)
         chain = chain_of(request)
         question = self._question(request, history, in_force, now_ms)
-        prefix, wanted = question.prefix, question.rung
-        rung = self._ladder.choose(time_left_ms, dearest=wanted)
+        rung, short = self._ladder.choose(time_left_ms, dearest=question.rung, waiting=waiting)
         question = question._replace(rung=rung)
         ask(chain, question, filling)
         if filling.missing > 0 and filling.takes_anything and fills_up(chain):
             filling.extend_ids(self._extra_candidates(), "popular")
         arranged = self._policy.arrange(request, history, model, in_force, filling, now_ms)
-        degraded = _degraded_by(chain[0], arranged, model, prefix, budget=rung > wanted)
+        degraded = _degraded_by(chain[0], arranged, model, question.prefix, short)
         why = self._because(question, in_force, arranged) if request.explain else None
         ranked = _ranked(arranged, why, model, degraded)
         self._measure(ranked, rung, self._seconds() - started_s)
@@ -253,18 +256,18 @@ def _ranked(
 
 
 def _degraded_by(
-    logic: Logic, arranged: Arranged, model: LiveModel | None, prefix: Prefix, *, budget: bool
+    logic: Logic, arranged: Arranged, model: LiveModel | None, prefix: Prefix, short: Shortage | None
 ) -> str | None:
     """Why the answer does not begin with a list of its logic; None: it does."""
     if not arranged.item_ids:
         return "no-history" if logic in (Logic.RECENT, Logic.BUY_AGAIN) else "no-data"
     by = served_by(arranged.rungs)
     if by in OWN[logic] or by == "none":
-        return "budget" if budget and by == "blend" else None
+        return short if by == "blend" else None
     if model is None or not len(model.items):
         return "no-model"
-    if budget:
-        return "budget"
+    if short is not None:
+        return short
     if logic is Logic.PERSONAL:
         return "no-model" if len(prefix.rows) else "no-history"
     return "fallback"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -123,8 +123,8 @@ class Exploration(msgspec.Struct, frozen=True):
 class Ranked(msgspec.Struct, frozen=True):
     """What the recommender answers; the API adds id, placement and time to it.
 
-    `degraded`: None, or why another list answered than the logic's own ("budget", "store-unavailable", "no-model",
-        "no-history", "fallback", "no-data").
+    `degraded`: None, or why another list answered than the logic's own ("budget", "load", "store-unavailable",
+        "no-model", "no-history", "fallback", "no-data").
     `rules`: every rule that took part, the shop's by their ids.
     """
 
@@ -139,5 +139,12 @@ class Ranked(msgspec.Struct, frozen=True):
 Eligible = Callable[[str], bool]
 """May this item id be suggested now? The catalogue's word: unknown items are eligible, unavailable ones are not."""
 
-Rank = Callable[[RecommendRequest, History, int, float], Ranked]
-"""`rank(request, history, now_ms, time_left_ms)`: synchronous, no I/O, within `time_left_ms` by choosing its rung."""
+
+class Rank(Protocol):
+    """Answers a request: synchronous, no I/O, within `time_left_ms` by choosing its rung."""
+
+    def __call__(
+        self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float, *, waiting: int = 1
+    ) -> Ranked:
+        """`waiting`: requests that this process has to answer by now, this one among them."""
+        ...

@@ -15,6 +15,9 @@ class RecommenderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     exclude_purchased: bool = True
     cart_ms_max: Annotated[int, msgspec.Meta(ge=0)] = 86_400_000
     """For how long an item put into the cart, and neither taken out nor bought, is left out."""
+    crowd_ms: Annotated[float, msgspec.Meta(gt=0)] = 4.0
+    """How long the lists of all requests that wait in one process may take together; beyond it they are answered by
+    cheaper ones, so that the queue stays short."""
     trends_refresh_ms: Annotated[int, msgspec.Meta(ge=0)] = 1_000
     """How old the sorted lists of popular and trending items may be."""
     fallback_rows_max: Annotated[int, msgspec.Meta(ge=200, le=100_000)] = 2_000

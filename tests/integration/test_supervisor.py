@@ -39,6 +39,18 @@ async def test_a_killed_part_is_started_again(tmp_path: Path) -> None:
         await supervisor.stop()
 
 
+async def test_a_part_that_nobody_waits_for_stands_back(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "run")
+    behind = Part("behind", SLEEPER.argv, nice=7)
+    await supervisor.start(SLEEPER, behind)
+
+    try:
+        niceness = {name: psutil.Process(pid).nice() for name, pid in supervisor.pids().items()}
+        assert niceness["behind"] == min(niceness["sleeper"] + 7, 19)
+    finally:
+        await supervisor.stop()
+
+
 async def test_stop_ends_every_part_even_a_paused_one(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path / "run")
     await supervisor.start(SLEEPER)

@@ -101,6 +101,17 @@ def test_with_less_time_than_the_ranker_takes_the_blend_answers_and_says_so() ->
     assert (ranked.served_by, ranked.degraded, len(ranked.items)) == ("blend", "budget", 3)
 
 
+def test_a_crowd_is_answered_by_a_cheaper_list_of_the_visitors_own_and_told_so() -> None:
+    recommender = _recommender(_model())
+
+    alone = recommender.recommend(RecommendRequest("v", n=1), _viewed("a"), _NOW_MS, 200.0, waiting=1)
+    crowded = recommender.recommend(RecommendRequest("v", n=1), _viewed("a"), _NOW_MS, 200.0, waiting=5_000)
+
+    assert (alone.served_by, alone.degraded) == ("ranker", None)
+    assert (crowded.served_by, crowded.degraded) == ("neighbours", "load")
+    assert _ids(crowded) == ["b"]
+
+
 def test_fills_up_from_cheaper_rungs_and_then_from_the_catalogue() -> None:
     ranked = _ask(_recommender(_model(), catalogue=("a", "new")), RecommendRequest("v", n=20, item="a"))
 
