@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 from ingest.bus.contract import Bus, Record
 from ingest.errors import BusError
 from ingest.topics import ANSWERS
+from recommender.kept_answer import KeptAnswer
 from recommender.requests import Exploration
 
 _LOGGED = Counter("afterclick_api_answers_logged_total", "Answers durably on the topic `answers`")
@@ -29,6 +30,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     `shown_before`: by the answers that this one goes on from. `rules`: what of the policy took part.
     `propensities`: by slot, how likely chance was to put just this item there; None where it had no say, empty where it
     had none anywhere. `exploration`: the slots whose order it drew.
+    `kept`: what it was made of, once for each list that was drafted from; empty in all but a share of the answers.
     """
 
     recommendation_id: str
@@ -47,6 +49,7 @@ class ServedAnswer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     shown_before: tuple[str, ...] = ()
     propensities: tuple[float | None, ...] = ()
     exploration: Exploration | None = None
+    kept: tuple[KeptAnswer, ...] = ()
 
 
 class AnswersLog:

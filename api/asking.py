@@ -85,6 +85,7 @@ class Asking:
             decided=decided,
             placements=self._placements,
             rotation=Rotation(visitors_max=settings.rotation_visitors_max),
+            kept_share=settings.answers_kept_share,
         )
 
     def hot_routes(self, gate: Gate) -> list[Route]:
@@ -116,7 +117,7 @@ class Asking:
             rerank_route(Reranking(self._visitors, services.rerank), gate, discarded_bytes_max=discarded),
             *list_routes(services.rank, services.similar, properties, gate),
             recent_route(recent, gate),
-            explain_route(self._served, self._visitors, gate),
+            explain_route(self._served, self._visitors, gate, kept_share=settings.answers_kept_share),
             why_not_route(self.suggestions.why_not, gate),
             *rule_preview_routes(RulePreview(*shared), self._forecast(*shared), gate),
             placements_route(self._placements, self._decided.version_of_placement, gate),

@@ -87,9 +87,17 @@ LISTS = frozenset({"cart", "exclude", "included_properties", "segments"})
 
 
 def request_of(
-    query: RecommendationQuery, placement: Placement, *, worn: dict[str, float], shown_before: tuple[str, ...]
+    query: RecommendationQuery,
+    placement: Placement,
+    *,
+    worn: dict[str, float],
+    shown_before: tuple[str, ...],
+    keep: bool = False,
 ) -> RecommendRequest:
-    """What the recommender is asked: the query, and where it does not say, its placement."""
+    """What the recommender is asked: the query, and where it does not say, its placement.
+
+    `keep`: write down what the answer is made of.
+    """
     return RecommendRequest(
         visitor=query.visitor,
         placement=query.placement,
@@ -109,6 +117,7 @@ def request_of(
         boosters=_both(placement.booster, query.booster),
         min_relevance=query.min_relevance,
         worn=worn,
+        keep=keep,
     )
 
 

@@ -14,7 +14,8 @@ from recommender.errors import ExpressionError
 from recommender.history import History
 from recommender.merchandising import Ledger
 from recommender.placements import Placements
-from recommender.requests import Ranked, RecommendRequest, Suggestion
+from recommender.ranked import Ranked
+from recommender.requests import RecommendRequest, Suggestion
 from recommender.rule_set import RuleSet
 from recommender.rules import Rule, RuleId
 

@@ -22,7 +22,7 @@ from api.suggestions import RankedWithout
 from ingest.attribution import Names
 from ingest.bus.contract import Bus
 from recommender.merchandising import MerchandisingLog
-from recommender.requests import Rank
+from recommender.ranked import Rank
 from recommender.rule_set import RuleSet
 
 Background = Callable[[asyncio.Event], Awaitable[None]]

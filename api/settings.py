@@ -35,6 +35,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bulk_body_bytes_max, bulk_lines_max: of one bulk request. bulk_streams_max: bulk requests at once in a process.
         bulk_concurrency: lines of one worked on at once.
         answers_pending_max: answers waiting to be logged; beyond it the oldest are dropped and counted.
+        answers_kept_share: of the answers, 0 to 1, those that are logged with all they were made of; besides those
+            whose request says `explain`.
         answers_flush_ms: how long an answer waits for others to be packed with.
         retry_after_s: what a 503 says.
         snippet_max_age_s: how long a browser may keep `/snippet.js` without asking.
@@ -71,6 +73,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bulk_streams_max: Positive = 2
     bulk_concurrency: Annotated[int, msgspec.Meta(ge=1, le=128)] = 8
     answers_pending_max: Positive = 20_000
+    answers_kept_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
     answers_flush_ms: Positive = 100
     retry_after_s: Positive = 5
     snippet_max_age_s: NonNegative = 300

@@ -11,6 +11,7 @@ from api.answers import ServedAnswer
 from api.budget import Closing, Deadline
 from api.catalog_table import SHOWN_PROPERTIES
 from api.decided import Decided
+from api.kept import is_kept
 from api.metrics import ANSWERS
 from api.question import RecommendationQuery, bad_expression, placement_of, request_of
 from api.visitors import Known, Visitors
@@ -18,8 +19,10 @@ from recommender.errors import ExpressionError
 from recommender.experiments import Variant, team_draft
 from recommender.experiments.running import Assignment
 from recommender.history import EMPTY_HISTORY, History
+from recommender.kept_answer import KeptAnswer
 from recommender.placements import Placement, Placements
-from recommender.requests import Logic, Rank, Ranked, RecommendRequest, Suggestion
+from recommender.ranked import Rank, Ranked
+from recommender.requests import Logic, RecommendRequest, Suggestion
 from recommender.rotation import Rotation
 from recommender.why_not import WhyNot
 
@@ -67,6 +70,7 @@ class Suggestions:
         rank, why_not: synchronous, without I/O.
         log: takes what was served; never waits.
         decided: knows the experiments and signs answers.
+        kept_share: of the answers, those logged with what they were made of.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Suggestions:
         decided: Decided,
         placements: Placements,
         rotation: Rotation,
+        kept_share: float = 0.0,
     ) -> None:
         self._visitors = visitors
         self._rank = rank
@@ -89,6 +94,7 @@ class Suggestions:
         self._decided = decided
         self._placements = placements
         self._rotation = rotation
+        self._kept_share = kept_share
         self._closing = Closing()
         # Rungs and reasons are few; looking a label up costs 1.5 µs each time.
         self._counter = functools.lru_cache(maxsize=64)(ANSWERS.labels)
@@ -113,16 +119,19 @@ class Suggestions:
                 query = _in_variant(asked, assignment.variant)
                 other = _in_variant(asked, assignment.other) if assignment.other is not None else None
             now_ms = time.time_ns() // 1_000_000
-            ranked = self._ranked(query, placement, known, shown_before, now_ms, deadline)
+            keep = query.explain or is_kept(known.key, now_ms, share=self._kept_share)
+            ranked = self._ranked(query, placement, known, shown_before, now_ms, deadline, keep=keep)
+            kept = _kept(ranked)
             teams: tuple[int, ...] = ()
             if other is not None:
-                second = self._ranked(other, placement, known, shown_before, now_ms, deadline)
+                second = self._ranked(other, placement, known, shown_before, now_ms, deadline, keep=keep)
+                kept += _kept(second)
                 ranked, teams = _drafted(ranked, second, seed=now_ms)
             ranked_ms = deadline.took_ms()
             if ranked_ms > query.budget_ms:
                 raise self._visitors.admission.refusal("late", f"a budget of {query.budget_ms} ms spent in ranking")
         answer = self._finish(
-            query, ranked, known, shown_before, teams, assignment=assignment, now_ms=now_ms, deadline=deadline
+            query, ranked, known, shown_before, teams, kept, assignment=assignment, now_ms=now_ms, deadline=deadline
         )
         self._closing.record(deadline.took_ms() - ranked_ms)
         return answer
@@ -159,13 +168,15 @@ class Suggestions:
         shown_before: tuple[str, ...],
         now_ms: int,
         deadline: Deadline,
+        *,
+        keep: bool,
     ) -> Ranked:
         rotates, worn = query.rotation_rate > 0, {}
         if rotates:
             recovery_ms = round(query.rotation_time * 1000) or 1
             worn = self._rotation.worn(known.key, now_ms=now_ms, rate=query.rotation_rate, recovery_ms=recovery_ms)
         try:
-            request = request_of(query, placement, worn=worn, shown_before=shown_before)
+            request = request_of(query, placement, worn=worn, shown_before=shown_before, keep=keep)
             left_ms = deadline.left_ms() - self._closing.p99_ms
             waiting = self._visitors.admission.in_flight
             ranked = self._rank(request, known.history, now_ms, left_ms, waiting=waiting)
@@ -182,6 +193,7 @@ class Suggestions:
         known: Known,
         shown_before: tuple[str, ...],
         teams: tuple[int, ...],
+        kept: tuple[KeptAnswer, ...],
         *,
         assignment: Assignment | None,
         now_ms: int,
@@ -220,6 +232,7 @@ class Suggestions:
             shown_before=shown_before,
             propensities=propensities_of(items),
             exploration=ranked.exploration,
+            kept=kept,
         )
         self._log(served)
         self._counter(ranked.served_by, degraded or "").inc()
@@ -234,6 +247,10 @@ class Suggestions:
             took_ms,
             ranked.rules if query.explain else None,
         )
+
+
+def _kept(ranked: Ranked) -> tuple[KeptAnswer, ...]:
+    return (ranked.kept,) if ranked.kept is not None else ()
 
 
 def _drafted(first: Ranked, second: Ranked, *, seed: int) -> tuple[Ranked, tuple[int, ...]]:

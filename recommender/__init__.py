@@ -6,7 +6,8 @@ The heavy parts are imported by name, so that a process that needs only the voca
 
 from recommender.errors import DeltaRefusedError, RecommenderError, SnapshotRefusedError
 from recommender.history import EMPTY_HISTORY, History
-from recommender.requests import Logic, Ranked, Reason, RecommendRequest, Suggestion
+from recommender.ranked import Ranked
+from recommender.requests import Logic, Reason, RecommendRequest, Suggestion
 from recommender.settings import LearnerSettings, RecommenderSettings
 
 __all__ = [

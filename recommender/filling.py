@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from recommender.availability import Availability
+from recommender.diversity import diversified
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import Blocked, Scored, Scores
+from recommender.notes import Notes
 from recommender.requests import MinRelevance, Rung
 from recommender.shaping import Shaping
 
@@ -24,6 +26,7 @@ class Filling:
         n: how many are wanted.
         depth: how long a list must be for its best `n` after weighing.
         takes_anything: lists that know nothing of the visitor or the page may fill it up.
+        notes: where it is written down what the answer is made of; None in all but the answers that are kept whole.
 
     Args:
         left_out: ids that may not be in it.
@@ -51,6 +54,7 @@ class Filling:
         self._let_in = let_in
         self._availability = availability
         self._blocked: Blocked | None = None
+        self.notes: Notes | None = None
 
     @property
     def missing(self) -> int:
@@ -78,18 +82,11 @@ class Filling:
 
     def extend(self, scored: Scored, items: ItemTable, rung: Rung) -> None:
         """Go on with a list of rows, none of which is blocked."""
-        if self._shaping is not None:
-            scored = self._shaping.weighed(scored, items)
-        rows, scores = scored.rows[: self.missing], scored.scores[: self.missing]
-        if self._takes_from and len(rows):
-            kept = scores >= scores[0] * self._takes_from
-            rows, scores = rows[kept], scores[kept]
-        if len(rows) == 0:
-            return
-        if self._blocked is not None:
-            self._blocked[rows] = True
+        weights = self._shaping.weights(scored.rows, items) if self._shaping is not None else None
         ids = items.ids
-        self._append([ids[row] for row in rows.tolist()], scores, rung)
+        places = self.take([ids[row] for row in scored.rows.tolist()], scored.scores, weights, rung)
+        if self._blocked is not None:
+            self._blocked[scored.rows[places]] = True
 
     def extend_named(
         self,
@@ -105,35 +102,46 @@ class Filling:
         kept = [
             place for place, item_id in enumerate(item_ids) if item_id not in found and self.passes(item_id, forgiven)
         ]
-        if self._shaping is not None:
-            weights = np.array([self._shaping.weight(item_ids[place]) for place in kept])
-            scores = np.array([scores[place] for place in kept], np.float32) * weights.astype(np.float32)
-            order = np.argsort(-scores, kind="stable").tolist()
-            kept, scores = [kept[place] for place in order], scores[order]
-        else:
-            scores = scores[kept]
-        if self._takes_from and len(kept):
-            kept = kept[: int((scores >= scores[0] * self._takes_from).sum())]
-        kept = kept[: self.missing]
-        if not kept:
-            return
-        taken = [item_ids[place] for place in kept]
+        ids = [item_ids[place] for place in kept]
+        shaping = self._shaping
+        weights = np.array([shaping.weight(item_id) for item_id in ids], np.float32) if shaping is not None else None
+        taken = [ids[place] for place in self.take(ids, scores[kept], weights, rung)]
         if items is not None and self._blocked is not None:
             rows = [row for item_id in taken if (row := items.row(item_id)) is not None and row < len(self._blocked)]
             self._blocked[rows] = True
-        self._append(taken, scores[: len(taken)], rung)
+
+    def take(self, item_ids: Sequence[str], scores: Scores, weights: Scores | None, rung: Rung) -> list[int]:
+        """The best that are still missing of a list that may be suggested, its scores multiplied by `weights`.
+
+        Returns:
+            The places in the list of what was taken, best first.
+        """
+        if self.notes is not None:
+            self.notes.list_came(rung, self.missing, item_ids, scores, weights)
+        order = np.arange(len(scores))
+        if weights is not None:
+            scores = scores * weights
+            order = np.argsort(-scores, kind="stable")
+            scores = scores[order]
+        scores = scores[: self.missing]
+        if self._takes_from and len(scores):
+            scores = scores[: int((scores >= scores[0] * self._takes_from).sum())]
+        places: list[int] = order[: len(scores)].tolist()
+        if places:
+            self._append([item_ids[place] for place in places], scores, rung)
+        return places
 
     def extend_ids(self, item_ids: Iterable[str], rung: Rung) -> None:
         """Go on with items that nobody has an opinion on, in the order given."""
         taken = set(self.item_ids)
+        new: list[str] = []
         for item_id in item_ids:
-            if not self.missing:
-                return
+            if len(new) == self.missing:
+                break
             if item_id not in taken and self.passes(item_id):
                 taken.add(item_id)
-                self.item_ids.append(item_id)
-                self.scores.append(0.0)
-                self.rungs.append(rung)
+                new.append(item_id)
+        self.take(new, np.zeros(len(new), np.float32), None, rung)
 
     def keep(self, places: Sequence[int]) -> None:
         """Nothing but what stands in `places`, in that order."""
@@ -158,6 +166,21 @@ class Filling:
             self.item_ids.insert(slot, slots[slot])
             self.scores.insert(slot, score)
             self.rungs.insert(slot, rung)
+
+    def share_out(self, n: int, categories: Sequence[int], diversity: float) -> None:
+        """No more than `n`, shared out among the categories (one code an item; below 0: none)."""
+        scores = np.maximum(np.array(self.scores, np.float32), np.float32(0.0))
+        self.keep(diversified(scores, np.array(categories, np.int32), n, diversity=diversity).tolist())
+        if self.notes is not None:
+            self.notes.diversified(diversity, categories)
+
+    def pin(self, slots: Mapping[int, str], n: int) -> None:
+        """`put`, and no more than `n`."""
+        self.put(slots)
+        if len(self.item_ids) > n:
+            self.keep(range(n))
+        if self.notes is not None:
+            self.notes.pinned(slots)
 
     def replace(self, place: int, item_id: str) -> None:
         """Another item stands in `place`; no list gave it a score."""

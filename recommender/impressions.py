@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from recommender.models.item_table import ItemTable
-from recommender.models.protocol import Scored
+from recommender.models.protocol import Rows, Scores
 
 
 def discounts_of(shown: Sequence[str], discount: float) -> Mapping[str, float]:
@@ -24,12 +24,10 @@ def discounts_of(shown: Sequence[str], discount: float) -> Mapping[str, float]:
     return {item_id: (1.0 - discount) ** count for item_id, count in Counter(shown).items()}
 
 
-def discounted(scored: Scored, items: ItemTable, discounts: Mapping[str, float]) -> Scored:
-    """The list with its scores discounted, best first again; `scored` is not modified."""
+def discounts_on(rows: Rows, items: ItemTable, discounts: Mapping[str, float]) -> Scores | None:
+    """What the scores of `rows` are multiplied by; None: none of them was shown."""
     by_row = {row: left for item_id, left in discounts.items() if (row := items.row(item_id)) is not None}
-    rows = scored.rows.tolist()
-    if by_row.keys().isdisjoint(rows):
-        return scored
-    scores = scored.scores * np.array([by_row.get(row, 1.0) for row in rows], np.float32)
-    order = np.argsort(-scores, kind="stable")
-    return Scored(scored.rows[order], scores[order])
+    asked = rows.tolist()
+    if by_row.keys().isdisjoint(asked):
+        return None
+    return np.array([by_row.get(row, 1.0) for row in asked], np.float32)

@@ -1,6 +1,7 @@
 """Compile every numba kernel into its cache, so that no answer waits for a compiler."""
 
 from recommender import (
+    answered_again,
     blend,
     diversity,
     fold_in,
@@ -32,7 +33,7 @@ def compile_all() -> None:
     """
     models = (popularity, transitions, session_knn, ials, own_session, bought_together, buy_again, content, knn_shares)
     served = (quantized, served_blend, served_ranker)
-    for module in (scan, fold_in, *models, diversity, incremental, blend, new_items, *served):
+    for module in (scan, fold_in, *models, diversity, incremental, blend, new_items, *served, answered_again):
         module.compile_kernels()
 
 

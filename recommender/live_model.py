@@ -28,6 +28,7 @@ from recommender.ranker.trees import Trees, default_trees, from_arrays, to_array
 from recommender.served_blend import ServedBlend
 from recommender.served_ranker import ServedRanker
 from recommender.snapshot import Snapshot
+from recommender.told import Told
 
 # What fits into 0.2 ms between two requests on a slow core, all models together.
 _EVENTS_SLICE = 16
@@ -142,6 +143,17 @@ class LiveModel:
     def personal(self, prefix: Prefix, n: int, blocked: Blocked) -> Scored:
         """What the blend suggests to a visitor with this history."""
         return self._blend.scores(prefix, n, blocked)
+
+    def told(self, prefix: Prefix, n: int, below: int, blocked: Blocked, *, ranks: bool) -> Told:
+        """What `ranked` or `personal` answers, the `below` rows that come next, and what the list is made of.
+
+        Raises:
+            TypeError: this is a learner's copy of the model.
+        """
+        maker = self._ranker if ranks else self._blend
+        if not isinstance(maker, ServedRanker | ServedBlend):
+            raise TypeError("wanted a model that serves; got a learner's own copy; ask `personal`")
+        return maker.told(prefix, n, below, blocked)
 
     @property
     def ranks(self) -> bool:

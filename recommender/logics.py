@@ -110,7 +110,8 @@ def _personal(question: Question, filling: Filling) -> None:
         blocked = filling.blocked(model.items)
         ranked = question.rung == RANKER and model.ranks
         suggest, rung = (model.ranked, _RANKER) if ranked else (model.personal, _BLEND)
-        filling.extend(_without_at_hand(suggest, prefix, filling.depth, blocked), model.items, rung)
+        heard = _noted(suggest, model, filling, ranks=ranked)
+        filling.extend(_without_at_hand(heard, prefix, filling.depth, blocked), model.items, rung)
     if model is not None and filling.missing > 0 and len(prefix.rows) and question.rung == NEIGHBOURS:
         found = model.neighbours(int(prefix.rows[-1]), filling.depth, filling.blocked(model.items))
         filling.extend(found, model.items, "neighbours")
@@ -123,7 +124,8 @@ def _related(question: Question, filling: Filling) -> None:
     if model is not None and len(prefix.rows):
         blocked = filling.blocked(model.items)
         if question.rung <= BLEND:
-            filling.extend(_without_at_hand(model.personal, prefix, filling.depth, blocked), model.items, "related")
+            heard = _noted(model.personal, model, filling, ranks=False)
+            filling.extend(_without_at_hand(heard, prefix, filling.depth, blocked), model.items, "related")
         elif question.rung == NEIGHBOURS:
             filling.extend(model.neighbours(int(prefix.rows[0]), filling.depth, blocked), model.items, "neighbours")
     if filling.missing > 0 and (not len(prefix.rows) or _may_look_alike(question, filling)):
@@ -231,6 +233,11 @@ def _fill_up(question: Question, filling: Filling) -> None:
     if filling.missing > 0:
         rows = remaining(len(items), filling.missing, filling.blocked(items))
         filling.extend(Scored(rows, np.zeros(len(rows), np.float32)), items, "popular")
+
+
+def _noted(suggest: _Suggest, model: LiveModel, filling: Filling, *, ranks: bool) -> _Suggest:
+    """The same list; where notes are taken, with what every model said."""
+    return suggest if filling.notes is None else filling.notes.listening(model, ranks=ranks)
 
 
 def _without_at_hand(suggest: _Suggest, prefix: Prefix, n: int, blocked: Blocked) -> Scored:

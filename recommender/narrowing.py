@@ -9,7 +9,7 @@ from recommender.errors import ExpressionError
 from recommender.filters import Booster, Columns, Filter, Filters
 from recommender.live_model import LiveModel
 from recommender.models.item_table import ItemTable
-from recommender.models.protocol import Blocked, Scored, Scores
+from recommender.models.protocol import Blocked, Rows, Scores
 from recommender.requests import RecommendRequest
 
 _DEPTH_MIN = 200
@@ -113,16 +113,15 @@ class Narrowed:
             weight *= float(booster.weights(self._columns, current=self._current)[place])
         return weight
 
-    def weighed(self, scored: Scored, items: ItemTable) -> Scored:
-        """The list with every score multiplied by its item's weights, best first again."""
-        if not len(scored.rows) or not (self._boosters or self._worn):
-            return scored
-        scores: Scores = scored.scores.copy()
+    def weights(self, rows: Rows, items: ItemTable) -> Scores | None:
+        """What the scores of `rows` are multiplied by; None: by nothing."""
+        if not (self._boosters or self._worn):
+            return None
+        weights: Scores = np.ones(len(rows), np.float32)
         for booster in self._boosters:
-            scores *= booster.weights_on(self._columns, items, current=self._current)[scored.rows]
+            weights *= booster.weights_on(self._columns, items, current=self._current)[rows]
         for item_id, left in self._worn.items():
             row = items.row(item_id)
             if row is not None:
-                scores[scored.rows == row] *= np.float32(left)
-        order = np.argsort(-scores, kind="stable")
-        return Scored(scored.rows[order], scores[order])
+                weights[rows == row] *= np.float32(left)
+        return weights

@@ -15,6 +15,7 @@ from recommender.facts import Facts
 from recommender.fallbacks import Fallbacks
 from recommender.filling import Filling
 from recommender.history import EMPTY_HISTORY, History
+from recommender.kept_answer import KeptAnswer
 from recommender.kernels import compile_all
 from recommender.ladder import BLEND, Ladder, Shortage
 from recommender.live_model import LiveModel
@@ -22,7 +23,8 @@ from recommender.logics import OWN, Question, ask, chain_of, dearest, fills_up
 from recommender.models.item_table import ItemTable
 from recommender.models.protocol import KIND_WEIGHT, Prefix
 from recommender.narrowing import Narrowing
-from recommender.requests import BUDGET_MS_MAX, Logic, Ranked, Reason, RecommendRequest, Rung, Suggestion
+from recommender.ranked import Ranked
+from recommender.requests import BUDGET_MS_MAX, Logic, Reason, RecommendRequest, Rung, Suggestion
 from recommender.reranking import Reranked, reranked
 from recommender.rule_set import RuleSet
 from recommender.settings import RecommenderSettings
@@ -129,7 +131,7 @@ class Recommender:
         arranged = self._policy.arrange(request, history, model, in_force, filling, now_ms)
         degraded = _degraded_by(chain[0], arranged, model, question.prefix, short)
         why = self._because(question, in_force, arranged) if request.explain else None
-        ranked = _ranked(arranged, why, model, degraded)
+        ranked = _ranked(arranged, why, model, degraded, _kept(question, filling, arranged))
         self._measure(ranked, rung, self._seconds() - started_s)
         return ranked
 
@@ -243,16 +245,28 @@ def served_by(rungs: Sequence[Rung]) -> Rung:
 
 
 def _ranked(
-    arranged: Arranged, why: list[tuple[Reason, ...]] | None, model: LiveModel | None, degraded: str | None
+    arranged: Arranged,
+    why: list[tuple[Reason, ...]] | None,
+    model: LiveModel | None,
+    degraded: str | None,
+    kept: KeptAnswer | None,
 ) -> Ranked:
     version = model.version if model is not None else None
     ids, scores, rungs = arranged.item_ids, arranged.scores, arranged.rungs
     if not ids:
-        return Ranked((), "none", degraded, version, arranged.rules)
+        return Ranked((), "none", degraded, version, arranged.rules, kept=kept)
     nothing = (None,) * len(ids)
     reasons: Iterable[tuple[Reason, ...]] = why if why is not None else ((),) * len(ids)
     suggestions = map(Suggestion, ids, scores, reasons, nothing, propensities_of(arranged))
-    return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules, arranged.exploration)
+    return Ranked(tuple(suggestions), served_by(rungs), degraded, version, arranged.rules, arranged.exploration, kept)
+
+
+def _kept(question: Question, filling: Filling, arranged: Arranged) -> KeptAnswer | None:
+    """What the answer was made of; None in all but those that are kept whole."""
+    if filling.notes is None:
+        return None
+    items = question.model.items if question.model is not None else None
+    return filling.notes.kept(question.prefix, items, arranged.exploration, arranged.given)
 
 
 def _degraded_by(

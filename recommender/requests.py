@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
-
-from recommender.history import History
 
 N_MAX = 200
 N_DEFAULT = 20
@@ -61,6 +59,7 @@ class RecommendRequest(msgspec.Struct, frozen=True):
     `fallbacks`: asked in order for what `logic` leaves empty.
     `filters`: an item must pass all of them. `boosters`: its score is multiplied by each; see `recommender.filters`.
     `worn`: item id to what is left of its score, for those this visitor was shown lately.
+    `keep`: write down what the answer is made of.
     """
 
     visitor: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
@@ -82,6 +81,7 @@ class RecommendRequest(msgspec.Struct, frozen=True):
     boosters: tuple[str, ...] = ()
     min_relevance: MinRelevance = "low"
     worn: dict[str, float] = {}
+    keep: bool = False
 
 
 class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,31 +120,5 @@ class Exploration(msgspec.Struct, frozen=True):
     ranks: tuple[int, ...]
 
 
-class Ranked(msgspec.Struct, frozen=True):
-    """What the recommender answers; the API adds id, placement and time to it.
-
-    `degraded`: None, or why another list answered than the logic's own ("budget", "load", "store-unavailable",
-        "no-model", "no-history", "fallback", "no-data").
-    `rules`: every rule that took part, the shop's by their ids.
-    """
-
-    items: tuple[Suggestion, ...]
-    served_by: Rung
-    degraded: str | None
-    model_version: str | None
-    rules: tuple[str, ...] = ()
-    exploration: Exploration | None = None
-
-
 Eligible = Callable[[str], bool]
 """May this item id be suggested now? The catalogue's word: unknown items are eligible, unavailable ones are not."""
-
-
-class Rank(Protocol):
-    """Answers a request: synchronous, no I/O, within `time_left_ms` by choosing its rung."""
-
-    def __call__(
-        self, request: RecommendRequest, history: History, now_ms: int, time_left_ms: float, *, waiting: int = 1
-    ) -> Ranked:
-        """`waiting`: requests that this process has to answer by now, this one among them."""
-        ...

@@ -9,6 +9,7 @@ from recommender.availability import Availability
 from recommender.live_model import LiveModel
 from recommender.models.protocol import Prefix
 from recommender.narrowing import Narrowed
+from recommender.shaping import weighed
 
 CANDIDATES_MAX = 1_000
 
@@ -70,6 +71,6 @@ def _scores(wanted: Sequence[str], model: LiveModel, prefix: Prefix, narrowed: N
     blocked[rows] = False
     scored = model.personal(prefix, len(rows), blocked)
     if narrowed is not None:
-        scored = narrowed.weighed(scored, items)
+        scored = weighed(scored, narrowed.weights(scored.rows, items))
     ids = items.ids
     return {ids[row]: score for row, score in zip(scored.rows.tolist(), scored.scores.tolist(), strict=True)}

@@ -3,6 +3,8 @@
 Four models called one by one from Python, with their arrays, cost about as much outside their kernels as in them.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -15,6 +17,7 @@ from recommender.models.session_knn import SessionKnn
 from recommender.models.transitions import TransitionRows, Transitions, TransitionSettings, followers
 from recommender.quantized import ServedIals, ServedVectors, visitor_products
 from recommender.scan import best_among
+from recommender.told import Told
 
 
 class ServedBlend:
@@ -43,16 +46,26 @@ class ServedBlend:
 
     def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
         """The blended list."""
+        asked = (*self._asked(prefix, n, blocked), self._weights, self._totals, n)
+        return Scored(*blended(*asked))
+
+    def told(self, prefix: Prefix, n: int, below: int, blocked: Blocked = NOTHING_BLOCKED) -> Told:
+        """`scores`, the `below` rows that come next, and what the list is made of."""
+        asked = (*self._asked(prefix, n, blocked), self._weights, self._totals, n + below)
+        (rows, scores), lists, weights = _told(*asked)
+        return Told(Scored(rows[:n], scores[:n]), rows[n:], tuple(Scored(*found) for found in lists), weights)
+
+    def _asked(self, prefix: Prefix, n: int, blocked: Blocked) -> tuple[Any, ...]:
+        """What the kernels take of the models and the visitor."""
         index, rows, vectors = self._session_knn.index(), self._transitions.rows(), self._ials.vectors()
         self._totals = grown(self._totals, max(index.items, rows.items, vectors.items, _rows_end(prefix)))
         # Plain tuples: numba looks the type of a named one up by name, at half a microsecond each.
-        found = blended(
+        return (
             *(tuple(index), tuple(self._session_knn.settings), tuple(rows), tuple(self._transitions.settings)),
             *(tuple(vectors), tuple(self._ials.settings()), tuple(self._own_session.settings)),
             *(plain(prefix.rows, np.int32), plain(prefix.kinds, np.uint8), plain(prefix.times_ms, np.int64)),
-            *(max(n, self._depth), blocked, self._weights, self._totals, n),
+            *(max(n, self._depth), blocked),
         )
-        return Scored(*found)
 
 
 def _rows_end(prefix: Prefix) -> int:
@@ -87,12 +100,38 @@ def blended(  # type: ignore[no-untyped-def]
         weights: shape (classes of session length, models).
         totals: zeros, one for each row; scratch, left as it was found.
     """
-    lists = every_list(
+    lists = _lists(
+        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+        prefix, kinds, times_ms, depth, blocked,
+    )  # fmt: skip
+    return sum_of_lists(lists, weights[length_class(len(prefix))], totals, n)
+
+
+@njit(cache=True, nogil=True)
+def _told(  # type: ignore[no-untyped-def]
+    index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+    prefix, kinds, times_ms, depth, blocked, weights, totals, n,
+):  # fmt: skip
+    """`blended`, the lists it is the sum of, and what each counts."""
+    lists = _lists(
+        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+        prefix, kinds, times_ms, depth, blocked,
+    )  # fmt: skip
+    counts = weights[length_class(len(prefix))]
+    return sum_of_lists(lists, counts, totals, n), lists, counts
+
+
+@njit(cache=True, nogil=True)
+def _lists(  # type: ignore[no-untyped-def]
+    index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+    prefix, kinds, times_ms, depth, blocked,
+):  # fmt: skip
+    """`every_list`, of plain tuples."""
+    return every_list(
         KnnIndex(*index), KnnSettings(*knn_settings), TransitionRows(*rows), TransitionSettings(*transition_settings),
         ServedVectors(*vectors), FoldInSettings(*fold_in_settings), OwnSessionSettings(*own_settings),
         prefix, kinds, times_ms, depth, blocked,
     )  # fmt: skip
-    return sum_of_lists(lists, weights[length_class(len(prefix))], totals, n)
 
 
 @njit(cache=True, nogil=True)
@@ -136,4 +175,6 @@ def sum_of_lists(lists, weights, totals, n):  # type: ignore[no-untyped-def]
 def compile_kernels() -> None:
     """Compile (or load from the cache) every kernel of this module."""
     blend = ServedBlend(SessionKnn(), Transitions(), ServedIals(), OwnSession(), BlendParameters())
-    blend.scores(Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64)), 1)
+    seen = Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64))
+    blend.scores(seen, 1)
+    blend.told(seen, 1, 1)

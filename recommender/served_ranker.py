@@ -1,5 +1,7 @@
 """The ranker as a server answers with it: every list, the features and the trees by one call into compiled code."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from recommender.ranker.features import DEPTH, FEATURES, FeatureSources, describ
 from recommender.ranker.model import RankedModels, Ranker, best_of_margins
 from recommender.ranker.trees import LOWEST, Trees, default_trees, scored
 from recommender.served_blend import every_list, length_class, sum_of_lists
+from recommender.told import Candidates, Told
 
 
 class ServedRanker:
@@ -52,20 +55,29 @@ class ServedRanker:
 
     def scores(self, prefix: Prefix, n: int, blocked: Blocked = NOTHING_BLOCKED) -> Scored:
         """The ranked list; scores never grow along it."""
-        if len(prefix.rows) == 0:
-            return EMPTY
+        return Scored(*_ranked(*self._asked(prefix, n, blocked))) if len(prefix.rows) else EMPTY
+
+    def told(self, prefix: Prefix, n: int, below: int, blocked: Blocked = NOTHING_BLOCKED) -> Told:
+        """`scores`, the `below` candidates that come next, and what the list is made of; `prefix` is not empty."""
+        answer, lists, weights, *ranked = _told(*self._asked(prefix, n, blocked))
+        candidates = Candidates(*ranked)
+        order = np.lexsort((candidates.rows, -candidates.margins))
+        parts = tuple(Scored(*found) for found in lists)
+        return Told(Scored(*answer), candidates.rows[order[n : n + below]], parts, weights, candidates)
+
+    def _asked(self, prefix: Prefix, n: int, blocked: Blocked) -> tuple[Any, ...]:
+        """What the kernels take of the models, the trees and the visitor."""
         index, rows, vectors = self._session_knn.index(), self._transitions.rows(), self._ials.vectors()
         items = max(index.items, rows.items, vectors.items, int(prefix.rows.max()) + 1)
         self._totals = grown(self._totals, items)
         self._slots = grown(self._slots, items, -1)
-        found = _ranked(
+        return (
             *(index, self._session_knn.settings, rows, self._transitions.settings),
             *(vectors, self._ials.settings(), self._own_session.settings),
             *(plain(prefix.rows, np.int32), plain(prefix.kinds, np.uint8), plain(prefix.times_ms, np.int64)),
             *(n, blocked, self._weights, self._totals, self._slots, self.sources()),
             *(self.trees.features, self.trees.thresholds, self.trees.lefts, self.trees.leaves, LOWEST),
         )
-        return Scored(*found)
 
     def attributions(self, prefix: Prefix, rows: Rows, blocked: Blocked = NOTHING_BLOCKED) -> NDArray[np.float64]:
         """Shape (len(rows), len(FEATURES)): each feature's Shapley value; zeros for a row that is no candidate."""
@@ -93,6 +105,34 @@ def _ranked(  # type: ignore[no-untyped-def]
     prefix, kinds, times_ms, n, blocked, weights, totals, slots, sources,
     tree_features, thresholds, lefts, leaves, lowest,
 ):  # fmt: skip
+    lists, candidates, _, margins = _described(
+        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+        prefix, kinds, times_ms, n, blocked, slots, sources, tree_features, thresholds, lefts, leaves, lowest,
+    )  # fmt: skip
+    return best_of_lists(lists, candidates, margins, weights[length_class(len(prefix))], totals, slots, n)
+
+
+@njit(cache=True, nogil=True)
+def _told(  # type: ignore[no-untyped-def]
+    index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+    prefix, kinds, times_ms, n, blocked, weights, totals, slots, sources,
+    tree_features, thresholds, lefts, leaves, lowest,
+):  # fmt: skip
+    """`_ranked`, the lists and what each counts where they go on below the candidates, and the candidates."""
+    lists, candidates, features, margins = _described(
+        index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+        prefix, kinds, times_ms, n, blocked, slots, sources, tree_features, thresholds, lefts, leaves, lowest,
+    )  # fmt: skip
+    counts = weights[length_class(len(prefix))]
+    answer = best_of_lists(lists, candidates, margins, counts, totals, slots, n)
+    return answer, lists, counts, candidates, features, margins
+
+
+@njit(cache=True, nogil=True)
+def _described(  # type: ignore[no-untyped-def]
+    index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
+    prefix, kinds, times_ms, n, blocked, slots, sources, tree_features, thresholds, lefts, leaves, lowest,
+):  # fmt: skip
     lists = every_list(
         index, knn_settings, rows, transition_settings, vectors, fold_in_settings, own_settings,
         prefix, kinds, times_ms, max(n, DEPTH), blocked,
@@ -100,11 +140,22 @@ def _ranked(  # type: ignore[no-untyped-def]
     vector = fold_in_prefix(vectors.gram, vectors.exact, vectors.items, prefix, kinds, fold_in_settings)
     no_attention = (np.empty(0, np.int32), np.empty(0, np.float32))
     candidates, features = described((*lists, no_attention), prefix, kinds, vector, sources, slots)
-    margins = scored(tree_features, thresholds, lefts, leaves, lowest, features)
+    return lists, candidates, features, scored(tree_features, thresholds, lefts, leaves, lowest, features)
+
+
+@njit(cache=True, nogil=True)
+def best_of_lists(lists, candidates, margins, weights, totals, slots, n):  # type: ignore[no-untyped-def]
+    """The `n` candidates of largest margin; where there are fewer, the sum of the lists goes on below them.
+
+    Args:
+        lists: a tuple of (rows, scores), one for each of `weights`.
+        candidates, margins: shapes (c,).
+        totals, slots: zeros and -1, one for each row; scratch, left as it was found.
+    """
     found, scores = best_of_margins(candidates, margins, n)
     if len(found) == n:
         return found, scores
-    more, more_scores = sum_of_lists(lists, weights[length_class(len(prefix))], totals, n + len(found))
+    more, more_scores = sum_of_lists(lists, weights, totals, n + len(found))
     return _followed_by(found, scores, more, more_scores, n, slots)
 
 
@@ -141,3 +192,4 @@ def compile_kernels() -> None:
         model.update(0, 1, 1, 2)
     seen = Prefix(np.zeros(1, np.int32), np.ones(1, np.uint8), np.ones(1, np.int64))
     ranker.attributions(seen, ranker.scores(seen, 1).rows)
+    ranker.told(seen, 1, 1)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from recommender.filters import Columns
-from recommender.impressions import discounted
+from recommender.impressions import discounts_on
 from recommender.models.item_table import ItemTable
-from recommender.models.protocol import Blocked, Scored
+from recommender.models.protocol import Blocked, Rows, Scored, Scores
 from recommender.narrowing import Narrowed
 from recommender.rule_effects import Effects
 
@@ -49,18 +49,19 @@ class Shaping(NamedTuple):
             return False
         return not self.effects.blocking or self.effects.blocking_rule(item_id, self.columns) is None
 
-    def weighed(self, scored: Scored, items: ItemTable) -> Scored:
-        """The list with every score multiplied by its item's weights, best first again."""
-        if self.narrowed is not None:
-            scored = self.narrowed.weighed(scored, items)
-        if self.discounts:
-            scored = discounted(scored, items, self.discounts)
-        weights = self.effects.weights(items, self.columns, self.now_ms)
-        if weights is None or not len(scored.rows):
-            return scored
-        scores = scored.scores * weights[scored.rows]
-        order = np.argsort(-scores, kind="stable")
-        return Scored(scored.rows[order], scores[order])
+    def weights(self, rows: Rows, items: ItemTable) -> Scores | None:
+        """What the scores of a model's `rows` are multiplied by; None: by nothing."""
+        found = [
+            self.narrowed.weights(rows, items) if self.narrowed is not None else None,
+            discounts_on(rows, items, self.discounts) if self.discounts else None,
+        ]
+        by_rules = self.effects.weights(items, self.columns, self.now_ms)
+        if by_rules is not None:
+            found.append(by_rules[rows])
+        weights: Scores | None = None
+        for each in found:
+            weights = each if weights is None else weights if each is None else weights * each
+        return weights
 
     def weight(self, item_id: str) -> float:
         """What one item's score is multiplied by."""
@@ -70,3 +71,12 @@ class Shaping(NamedTuple):
         for rule in self.effects.weighing_rules(item_id, self.columns):
             weight *= rule.weight
         return weight
+
+
+def weighed(scored: Scored, weights: Scores | None) -> Scored:
+    """The list with its scores multiplied, best first again; of equals the earlier stays ahead."""
+    if weights is None or not len(scored.rows):
+        return scored
+    scores = scored.scores * weights
+    order = np.argsort(-scores, kind="stable")
+    return Scored(scored.rows[order], scores[order])

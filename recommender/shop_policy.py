@@ -1,13 +1,11 @@
 """The shop's policy around one answer: what may be in it, what counts more, and what stands in which slot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from prometheus_client import Counter
 
 from recommender.catalogue import Catalogue
-from recommender.diversity import diversified
 from recommender.facts import NO_CODE
 from recommender.filling import Filling
 from recommender.history import History
@@ -16,6 +14,7 @@ from recommender.live_model import LiveModel
 from recommender.narrowing import Narrowing
 from recommender.new_item_pool import NewItemPool
 from recommender.new_items import seed_of, slot_chance, with_new_items
+from recommender.notes import Notes
 from recommender.page_views import PageViews
 from recommender.policy import Exclusions, exclusions
 from recommender.requests import Exploration, Logic, Reason, RecommendRequest, Rung
@@ -50,7 +49,7 @@ class InForce(NamedTuple):
 class Arranged(NamedTuple):
     """An answer's slots. `rules`: what took part; `reasons`: by slot, what a rule did there.
 
-    `exploration`: slots whose order chance drew; None in all but a few answers.
+    `exploration`: slots whose order chance drew; None in all but a few answers. `given`: new items by slot.
     """
 
     item_ids: list[str]
@@ -60,6 +59,7 @@ class Arranged(NamedTuple):
     rules: tuple[str, ...]
     reasons: list[tuple[Reason, ...]]
     exploration: Exploration | None
+    given: Mapping[int, str]
 
 
 class ShopPolicy:
@@ -115,7 +115,10 @@ class ShopPolicy:
         if in_force.diversity > 0.0:
             n = max(_CANDIDATES_FACTOR * n, _CANDIDATES_MIN)
         left_out, availability = in_force.left_out.all(), self._catalogue.availability
-        return Filling(n, left_out, availability, in_force.shaping, request.min_relevance, let_in)
+        filling = Filling(n, left_out, availability, in_force.shaping, request.min_relevance, let_in)
+        if request.keep:
+            filling.notes = Notes(request.n, request.min_relevance)
+        return filling
 
     def keeping_out(self, item_id: str, in_force: InForce) -> list[str]:
         """Every rule that keeps an item out, in the order in which they act."""
@@ -146,7 +149,7 @@ class ShopPolicy:
         """Share the slots out: diversity, then pins, then chance or new items. Remembers and counts."""
         pins = self.place(request, in_force, filling)
         propensities = None
-        given: set[int] = set()
+        given: dict[int, str] = {}
         drawn = None
         if request.logic is not Logic.RECENT:
             drawn = draw_slots(request, now_ms, n=len(filling.item_ids), fixed=pins, shuffle=self._shuffle)
@@ -162,7 +165,8 @@ class ShopPolicy:
         rules = self._count(request, in_force, bool(given))
         reasons = self._reasons(in_force, filling, pins, given) if request.explain else []
         exploration = drawn.exploration if drawn is not None else None
-        return Arranged(filling.item_ids, filling.scores, filling.rungs, propensities, rules, reasons, exploration)
+        slots = (filling.item_ids, filling.scores, filling.rungs)
+        return Arranged(*slots, propensities, rules, reasons, exploration, given)
 
     def _situation(
         self, request: RecommendRequest, history: History, left_out: Exclusions, category: str | None, now_ms: int
@@ -183,9 +187,7 @@ class ShopPolicy:
             facts = self._catalogue.facts
             places = [facts.items.row(item_id) for item_id in filling.item_ids]
             codes = [NO_CODE if place is None else int(facts.category[place]) for place in places]
-            scores = np.maximum(np.array(filling.scores, np.float32), np.float32(0.0))
-            order = diversified(scores, np.array(codes, np.int32), n, diversity=in_force.diversity)
-            filling.keep(order.tolist())
+            filling.share_out(n, codes, in_force.diversity)
         elif len(filling.item_ids) > n:
             filling.keep(range(n))
 
@@ -198,9 +200,7 @@ class ShopPolicy:
             and self._catalogue.availability.available(pin.item_id)
             and in_force.left_out.rule(pin.item_id) is None
         ]
-        filling.put({pin.slot - 1: pin.item_id for pin in allowed})
-        if len(filling.item_ids) > n:
-            filling.keep(range(n))
+        filling.pin({pin.slot - 1: pin.item_id for pin in allowed}, n)
         by_id = {pin.item_id: pin for pin in allowed}
         return {slot: by_id[item_id] for slot, item_id in enumerate(filling.item_ids) if item_id in by_id}
 
@@ -212,11 +212,11 @@ class ShopPolicy:
         filling: Filling,
         pins: dict[int, Pin],
         now_ms: int,
-    ) -> tuple[list[float | None] | None, set[int]]:
+    ) -> tuple[list[float | None] | None, dict[int, str]]:
         pool = self._pool
         pool.refresh(self._catalogue, model, now_ms)
         if not len(pool) or len(filling.item_ids) < request.n:
-            return None, set()
+            return None, {}
         before = filling.item_ids
         open_slots = [slot for slot in range(request.n // 2, request.n) if slot not in pins]
         catalogue = self._catalogue
@@ -230,10 +230,10 @@ class ShopPolicy:
             chance=slot_chance(request.n, len(open_slots), share=self._settings.explore_share),
             seed=seed_of(request.visitor, request.placement, request.page_view_id or "", now_ms),
         )
-        given = {slot for slot in open_slots if slots.item_ids[slot] != before[slot]}
-        for slot in given:
-            pool.show(self._catalogue.facts.items.row(slots.item_ids[slot]))
-            filling.replace(slot, slots.item_ids[slot])
+        given = {slot: slots.item_ids[slot] for slot in open_slots if slots.item_ids[slot] != before[slot]}
+        for slot, item_id in given.items():
+            pool.show(self._catalogue.facts.items.row(item_id))
+            filling.replace(slot, item_id)
         return slots.propensities, given
 
     def _count(self, request: RecommendRequest, in_force: InForce, new_items: bool) -> tuple[str, ...]:
@@ -258,7 +258,7 @@ class ShopPolicy:
         return tuple(names)
 
     def _reasons(
-        self, in_force: InForce, filling: Filling, pins: dict[int, Pin], given: set[int]
+        self, in_force: InForce, filling: Filling, pins: dict[int, Pin], given: Mapping[int, str]
     ) -> list[tuple[Reason, ...]]:
         found: list[tuple[Reason, ...]] = []
         for slot, item_id in enumerate(filling.item_ids):

@@ -67,13 +67,20 @@ def draw_slots(
         return None
     ranks = draw_order(len(slots), shuffle.temperature, random.Random(digest[8:]))
     chances = slot_chances(len(slots), shuffle.temperature)
-    places: list[int] = list(range(n))
     propensities: list[float | None] = [None] * n
     for place, (slot, rank) in enumerate(zip(slots, ranks, strict=True)):
-        places[slot] = slots[rank]
         propensities[slot] = float(chances[rank, place])
     _explored.inc()
-    return Drawn(Exploration(slots, ranks), places, propensities)
+    exploration = Exploration(slots, ranks)
+    return Drawn(exploration, places_of(exploration, n), propensities)
+
+
+def places_of(exploration: Exploration, n: int) -> list[int]:
+    """By slot of an answer of `n`, where its item stood before chance ordered some."""
+    places = list(range(n))
+    for slot, rank in zip(exploration.slots, exploration.ranks, strict=True):
+        places[slot] = exploration.slots[rank]
+    return places
 
 
 def draw_order(slots: int, temperature: float, chance: random.Random) -> tuple[int, ...]:

@@ -17,7 +17,8 @@ from api.question import Properties
 from api.suggestions import Properties as ReadProperties
 from api.suggestions import described
 from recommender.history import EMPTY_HISTORY
-from recommender.requests import BUDGET_MS_DEFAULT, N_MAX, Logic, Rank, RecommendRequest, Suggestion
+from recommender.ranked import Rank
+from recommender.requests import BUDGET_MS_DEFAULT, N_MAX, Logic, RecommendRequest, Suggestion
 
 Similar = Callable[[str, int], Sequence[Suggestion]]
 """`similar(item_id, n)`: what goes with one item, best first; may be fewer than n."""

@@ -13,9 +13,10 @@ from recommender.model_parameters import ModelParameters
 from recommender.models.protocol import Events
 from recommender.models.session_knn import SessionKnnParameters
 from recommender.models.transitions import TransitionParameters
+from recommender.ranked import Ranked
 from recommender.ranker import FEATURES
 from recommender.recommender import Recommender
-from recommender.requests import Ranked, RecommendRequest
+from recommender.requests import RecommendRequest
 from recommender.reranking import Reranked
 from recommender.settings import RecommenderSettings
 

@@ -12,8 +12,9 @@ from recommender.models.buy_again import BuyAgainParameters
 from recommender.models.protocol import Events
 from recommender.models.session_knn import SessionKnnParameters
 from recommender.models.transitions import TransitionParameters
+from recommender.ranked import Ranked
 from recommender.recommender import Recommender
-from recommender.requests import Ranked, RecommendRequest
+from recommender.requests import RecommendRequest
 from recommender.rule_set import RuleSet
 from recommender.rules import Rule
 from recommender.settings import RecommenderSettings
