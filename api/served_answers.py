@@ -129,5 +129,5 @@ def _not_found(recommendation_id: str) -> NotFoundError:
         "unknown_recommendation",
         wanted="the recommendation_id of an answer to this visitor, at most 30 days old",
         got=recommendation_id[:160],
-        next_step="ask for fresh recommendations; an answer is lost when the server is killed within 20 ms of it",
+        next_step="ask for fresh recommendations; an answer is lost when the server is killed within 0.1 s of it",
     )

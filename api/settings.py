@@ -31,7 +31,8 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         store_share: of the time left that the read may take.
         store_failing_ms_max: when no read has succeeded for so long, the store is left alone for `store_retry_ms` at a
             time.
-        answers_remembered_max: newest answers of this process, that `…/next` finds without asking the bus; 3 kB each.
+        answers_remembered_max: newest answers of this process, that `…/next` finds without asking the bus; 3 kB each,
+            and 10 kB more where it is kept whole.
         bulk_body_bytes_max, bulk_lines_max: of one bulk request. bulk_streams_max: bulk requests at once in a process.
         bulk_concurrency: lines of one worked on at once.
         answers_pending_max: answers waiting to be logged; beyond it the oldest are dropped and counted.
