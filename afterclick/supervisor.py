@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from afterclick.errors import PartFailedError
+from afterclick.folders import made_folder
 
 _BACKOFF_FIRST_S = 0.1
 _BACKOFF_MAX_S = 5.0
@@ -55,15 +56,19 @@ class _Running:
 
 
 class Supervisor:
-    """Owns the processes of one machine; what was started together is stopped together, the newest first."""
+    """Owns the processes of one machine; what was started together is stopped together, the newest first.
+
+    Raises:
+        SettingsError: where its folders should be stands something else.
+    """
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
         self._log_dir = run_dir.parent / "log"
         self._groups: list[list[_Running]] = []
         self._stopping = False
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self._log_dir.mkdir(parents=True, exist_ok=True)
+        made_folder(run_dir)
+        made_folder(self._log_dir)
 
     def pids(self) -> dict[str, int]:
         """Process id by part name, of the parts that run now."""

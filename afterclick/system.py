@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from afterclick.errors import PartFailedError
+from afterclick.folders import made_folder
 from afterclick.ports import free_port
 from afterclick.settings import Settings
 from afterclick.supervisor import Part, Supervisor
@@ -94,8 +95,9 @@ def locked(data_dir: Path) -> Iterator[None]:
 
     Raises:
         PartFailedError: another one runs there.
+        SettingsError: no folder can be made there.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    made_folder(data_dir)
     with (data_dir / "lock").open("w") as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from afterclick.errors import PartFailedError
+from afterclick.errors import PartFailedError, SettingsError
 from afterclick.supervisor import Part, Supervisor
 
 SLEEPER = Part("sleeper", (sys.executable, "-c", "import time; time.sleep(600)"))
@@ -92,3 +92,12 @@ async def test_parts_die_with_a_killed_supervisor(tmp_path: Path) -> None:
         parent.kill()
 
         await _eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("mine")
+
+    with pytest.raises(SettingsError, match=r"log must be a folder .* choose another --data-dir"):
+        Supervisor(tmp_path / "run")
+
+    assert (tmp_path / "log").read_text() == "mine"
