@@ -43,6 +43,10 @@ _CONF: Mapping[str, str] = {
     "keepAliveIntervalSeconds": "5",
     "delayedDeliveryTickTimeMillis": "100",
     "subscriptionExpirationTimeMinutes": "0",
+    # By default a disk that is 95 % full, with whatever else lies on it, lets no topic and no subscription be made.
+    "diskUsageThreshold": "0.99",
+    "diskUsageWarnThreshold": "0.98",
+    "diskUsageLwmThreshold": "0.98",
 }
 _EXTRA_OPTIONS = "-Dpulsar.allocator.exit_on_oom=true -Dio.netty.recycler.maxCapacityPerThread=4096"
 _ENVIRONMENT: Mapping[str, str] = {

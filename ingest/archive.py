@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 
+import polars as pl
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -27,12 +28,21 @@ SUBSCRIPTION = "archive"
 _HOUR_MS = 3_600_000
 _WAIT_MS = 200
 _RETRY_S = 0.5
+_WRITE_AGAIN_S = (0.1, 0.5, 2.0)
+"""How long to wait before each further try to write: object stores fail for a moment now and then."""
+
+_PLACE_ERRORS = (ArchiveError, OSError, pl.exceptions.PolarsError)
 
 _EVENTS = Counter("afterclick_ingest_archived_events_total", "Events written to the archive")
 _FILES = Counter("afterclick_ingest_archived_files_total", "Files put in place")
 _BYTES = Counter("afterclick_ingest_archived_bytes_total", "Bytes of the files put in place")
 _BROKEN = Counter("afterclick_ingest_archive_broken_total", "Entries of the log that are no event and were left out")
 _FLUSH_SECONDS = Histogram("afterclick_ingest_archive_flush_seconds", "Writing what is held, until it is acknowledged")
+_RETRIED = Counter(
+    "afterclick_ingest_archive_retried_total",
+    "Times the place could not be used and the archive went on to try again, by what it was doing",
+    ["doing"],
+)
 _LAG_SECONDS = Gauge(
     "afterclick_ingest_archive_lag_seconds", "Age of the newest event when it was archived", multiprocess_mode="max"
 )
@@ -127,16 +137,16 @@ class _Keeper:
         self._turned_s = 0.0
 
     async def turn(self) -> None:
-        """Do what is due.
-
-        Raises:
-            ArchiveError: the place cannot be used.
-        """
+        """Do what is due; what fails is counted and comes again, for events are written without it."""
         await self._tombstones.refresh()
         if time.monotonic() - self._turned_s < self._every_s:
             return
-        await asyncio.to_thread(self._compactor.turn, now_ms=self._now_ms())
-        await asyncio.to_thread(self._eraser.turn, self._tombstones.keys, now_ms=self._now_ms())
+        try:
+            await asyncio.to_thread(self._compactor.turn, now_ms=self._now_ms())
+            await asyncio.to_thread(self._eraser.turn, self._tombstones.keys, now_ms=self._now_ms())
+        except _PLACE_ERRORS as error:
+            _RETRIED.labels("housekeeping").inc()
+            _log.warning("archive could not tidy its files, and will again", reason=str(error))
         self._turned_s = time.monotonic()
 
 
@@ -202,13 +212,23 @@ class _Archive:
         _LAG_SECONDS.set(time.time() - last.delivery.accepted_at_ms / 1000)
 
     def _write(self, partition: int, run: list[Deduplicated]) -> None:
-        while rows := list(_rows_after(run, self._chain.end(partition))):
+        for wait_s in (*_WRITE_AGAIN_S, None):
             try:
-                size_bytes = self._chain.append(partition, rows, last=run[-1].delivery.last)
-            except (ArchiveError, OSError) as error:
-                raise ArchiveError(
-                    f"{error}; nothing of it was acknowledged, the archive goes on where it was"
-                ) from error
+                self._put(partition, run)
+                return
+            except _PLACE_ERRORS as error:
+                if wait_s is None:
+                    raise ArchiveError(
+                        f"{error}; nothing of it was acknowledged, the archive goes on where it was"
+                    ) from error
+                _RETRIED.labels("writing").inc()
+                _log.warning("archive could not write, and will again", reason=str(error), wait_s=wait_s)
+                time.sleep(wait_s)
+
+    def _put(self, partition: int, run: list[Deduplicated]) -> None:
+        """Put what is not in the archive yet in place; a try whose answer was lost is found there, not repeated."""
+        while rows := list(_rows_after(run, self._chain.end(partition))):
+            size_bytes = self._chain.append(partition, rows, last=run[-1].delivery.last)
             if size_bytes is not None:
                 _EVENTS.inc(len(rows))
                 _FILES.inc()

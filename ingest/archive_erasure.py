@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 
 from ingest.archive_files import ArchiveFile, hour_folder
 from ingest.archive_place import ArchivePlace
-from ingest.archive_reader import list_place, scan_files
+from ingest.archive_reader import collected, list_place, scan_files
 from ingest.archive_rows import SCHEMA
 from ingest.identity import VISITOR_KEY_BYTES
 
@@ -77,7 +77,8 @@ class Eraser:
 
     def _empty(self, file: ArchiveFile, erased_at_ms: dict[str, int]) -> int:
         hit = is_erased(erased_at_ms)
-        rows: int = scan_files(self._place, [file]).filter(hit).select(pl.len()).collect().item()
+        found = scan_files(self._place, [file]).filter(hit).select(pl.len())
+        rows: int = collected(self._place, found, of=file.name).item()
         if rows == 0:
             return 0
         aside = self._place.aside(file.name)

@@ -50,14 +50,41 @@ def scan_files(place: ArchivePlace, files: Sequence[ArchiveFile], *, hive: bool 
     )
 
 
+def collected(place: ArchivePlace, rows: pl.LazyFrame, *, of: str) -> pl.DataFrame:
+    """The rows of the archive's files, read.
+
+    Args:
+        place: where they lie.
+        rows: made of `scan_files`.
+        of: which files, in words, for the error.
+
+    Raises:
+        FileNotFoundError: one is not there any more.
+        ArchiveError: one cannot be read, for now or at all.
+    """
+    try:
+        return rows.collect()
+    except FileNotFoundError:
+        raise
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArchiveError(
+            f"cannot read {of} in {place.address}: {str(error).strip().splitlines()[0]}; can it be reached, with this "
+            "key, and is it a whole Parquet file?"
+        ) from error
+
+
 def list_place(place: ArchivePlace, partition: int | None = None, *, after: str = "") -> Listing:
     """As `archive_files.list_archive`."""
     return list_archive(place, last_position, partition, after=after)
 
 
 def last_position(place: ArchivePlace, file: ArchiveFile) -> Position:
-    """The last position in a file; reads that column alone."""
-    last: str = scan_files(place, [file]).select(pl.col("position").max()).collect().item()
+    """The last position in a file; reads that column alone.
+
+    Raises:
+        FileNotFoundError, ArchiveError: as `collected`.
+    """
+    last: str = collected(place, scan_files(place, [file]).select(pl.col("position").max()), of=file.name).item()
     return Position.parse(last)
 
 
@@ -131,7 +158,7 @@ def _rows_between(
         wanted &= pl.col("position") > str(after)
     if end is not None:
         wanted &= pl.col("position") < str(end)
-    return scan_files(place, [file]).filter(wanted).collect()
+    return collected(place, scan_files(place, [file]).filter(wanted), of=file.name)
 
 
 def _deliveries(rows: pl.DataFrame, log_id: int) -> Iterator[Delivery]:

@@ -16,8 +16,8 @@ from ingest.archive import run_archive
 from ingest.archive_below import archived_below
 from ingest.archive_compaction import Compactor
 from ingest.archive_folder import FolderPlace
-from ingest.archive_place import ArchivePlace, open_place
-from ingest.archive_reader import archived_positions, list_place, read_archived, scan_archive
+from ingest.archive_place import ArchivePlace, StoredFile, open_place
+from ingest.archive_reader import archived_positions, last_position, list_place, read_archived, scan_archive
 from ingest.bus.contract import Delivery
 from ingest.bus.embedded import EmbeddedBus
 from ingest.dedup import read_deduplicated
@@ -314,6 +314,70 @@ async def test_an_object_store_that_does_not_answer_is_said_in_a_line() -> None:
 
     with pytest.raises(ArchiveError, match=r"cannot list .*can it be reached") as failed:
         open_place("s3://clicks/events", options).files("_recent")
+    assert "\n" not in str(failed.value)
+
+
+async def test_a_place_that_fails_now_and_then_is_asked_again(
+    embedded: EmbeddedBus, place: ArchivePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = _FailsNowAndThen(place, every=5)
+    monkeypatch.setattr(place, "put_new", failing.put_new)
+    monkeypatch.setattr(place, "files", failing.files)
+    tidying = ArchiveSettings(flush_ms=20, lock_wait_ms=0, compact_every_ms=1)
+    settings = msgspec.structs.replace(SETTINGS, archive=tidying)
+    stop = asyncio.Event()
+    failing.on = False
+    running = asyncio.create_task(run_archive(embedded, settings, place, stop))
+    await asyncio.sleep(0.5)
+    failing.on = True
+    for start in range(0, 90, 10):
+        await publish(embedded, range(start, start + 10))
+        await asyncio.sleep(0.2)
+    failing.on = False
+    await wait_until(lambda: len(archived_ids(place)) >= 90)
+    stop.set()
+    await running
+
+    assert failing.failures >= 3
+    assert archived_ids(place) == ids(range(90))
+
+
+class _FailsNowAndThen:
+    """A place of which every so manieth request is refused, a file of it after it was put."""
+
+    def __init__(self, place: ArchivePlace, *, every: int) -> None:
+        self._put_new, self._files = place.put_new, place.files
+        self._every = every
+        self._asked = 0
+        self.on = True
+        self.failures = 0
+
+    def put_new(self, aside: Path, name: str) -> bool:
+        put = self._put_new(aside, name)
+        self._fail("write", name)
+        return put
+
+    def files(self, under: str = "", *, after: str = "") -> list[StoredFile]:
+        self._fail("list", under)
+        return self._files(under, after=after)
+
+    def _fail(self, doing: str, name: str) -> None:
+        self._asked += self.on
+        if self.on and self._asked % self._every == 0:
+            self.failures += 1
+            raise ArchiveError(f"cannot {doing} {name}: refused for once")
+
+
+async def test_a_file_that_cannot_be_read_is_named(embedded: EmbeddedBus, place: ArchivePlace) -> None:
+    await publish(embedded, range(5))
+    await archive_all(embedded, place, 5)
+    broken = list_place(place).recent[0]
+    aside = place.aside(broken.name)
+    aside.write_bytes(b"PAR1 half of it")
+    place.put_over(aside, broken.name)
+
+    with pytest.raises(ArchiveError, match=f"cannot read {broken.name} in .*whole Parquet file") as failed:
+        last_position(place, broken)
     assert "\n" not in str(failed.value)
 
 
