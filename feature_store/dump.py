@@ -25,27 +25,30 @@ async def dump_windows(store: OnlineStore, at_ms: int) -> Windows:
     Raises:
         StoreUnavailableError: the store does not answer.
     """
+    kinds = (
+        _Dumped(b"v:*", VISITOR_VIEW, lambda key, _: key[2:].hex()),
+        _Dumped(b"i:*", ITEM_VIEW, lambda key, name_of: name_of(keys.split_item_key(key)[1])),
+        _Dumped(b"g:*", CATEGORY_VIEW, lambda key, name_of: keys.category_of(name_of(keys.split_item_key(key)[1]))),
+        _Dumped(b"p:*", PLACEMENT_VIEW, lambda key, _: key[4:].decode()),
+        _Dumped(b"k:*", EVENT_NAME_VIEW, lambda *_: ""),
+    )
+    records = [[pair async for pair in store.scan(kind.pattern)] for kind in kinds]
+    # Asked for last: an item is numbered before any record says its number, so these name whatever was found.
     names = ItemNames()
-    [added] = await store.send([("LRANGE", keys.ITEM_IDS, 0, -1)])
-    names.learn(added)
+    [ids] = await store.send([("LRANGE", keys.ITEM_IDS, 0, -1)])
+    names.learn(ids)
 
     def name_of(number: int) -> str:
         return names.ids_of([number])[0]
 
     windows: Windows = {}
-    for dumped in (
-        _Dumped(b"v:*", VISITOR_VIEW, lambda key: key[2:].hex()),
-        _Dumped(b"i:*", ITEM_VIEW, lambda key: name_of(keys.split_item_key(key)[1])),
-        _Dumped(b"g:*", CATEGORY_VIEW, lambda key: keys.category_of(name_of(keys.split_item_key(key)[1]))),
-        _Dumped(b"p:*", PLACEMENT_VIEW, lambda key: key[4:].decode()),
-        _Dumped(b"k:*", EVENT_NAME_VIEW, lambda _: ""),
-    ):
+    for kind, pairs in zip(kinds, records, strict=True):
         found: dict[str, list[bytes]] = defaultdict(list)
-        async for key, record in store.scan(dumped.pattern):
-            found[dumped.name_of(key)].append(record)
-        for name, records in found.items():
-            values = read_view(dumped.view, records, at_ms, name_of=name_of)
-            windows[f"{dumped.view.entity}:{name}"] = {feature: _rounded(value) for feature, value in values.items()}
+        for key, record in pairs:
+            found[kind.name_of(key, name_of)].append(record)
+        for name, parts in found.items():
+            values = read_view(kind.view, parts, at_ms, name_of=name_of)
+            windows[f"{kind.view.entity}:{name}"] = {feature: _rounded(value) for feature, value in values.items()}
     return windows
 
 
@@ -54,7 +57,7 @@ class _Dumped(NamedTuple):
 
     pattern: bytes
     view: FeatureView
-    name_of: Callable[[bytes], str]
+    name_of: Callable[[bytes, Callable[[int], str]], str]
 
 
 def _rounded(value: Any) -> Any:

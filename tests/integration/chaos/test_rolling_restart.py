@@ -79,8 +79,11 @@ async def test_no_request_is_lost_while_servers_are_restarted_in_turn(system: Ru
     for part in ("server-1", "server-2", "server-1", "server-2"):
         before = pid_of(system, part)
         await asyncio.sleep(0.5)
+        log = system.data_dir / "log" / f"{part}.log"
+        begun = log.stat().st_size
         os.kill(before, signal.SIGTERM)
         await _is_back(system, part, before)
+        await _serves(log, begun)
 
     stop.set()
     await asyncio.gather(*calling)
@@ -91,16 +94,19 @@ async def test_no_request_is_lost_while_servers_are_restarted_in_turn(system: Ru
 
 
 async def _is_back(system: RunningSystem, part: str, before: int) -> None:
-    """Until the part runs anew, and the port has been answered for a while by both."""
     deadline_s = time.monotonic() + 120
     while _pid(system, part) in {before, None}:
         assert time.monotonic() < deadline_s, f"{part} did not come back"
         await asyncio.sleep(0.05)
-    log = system.data_dir / "log" / f"{part}.log"
-    begun = log.stat().st_size if log.exists() else 0
-    while b"serving a model" not in log.read_bytes()[begun:] and time.monotonic() < deadline_s - 100:
+
+
+async def _serves(log: Path, begun: int) -> None:
+    """Until what is said since `begun` says so, and the port has been answered for a while by both servers."""
+    deadline_s = time.monotonic() + 120
+    while b"serving a model" not in log.read_bytes()[begun:]:
+        assert time.monotonic() < deadline_s, f"no model is served; {log.name} says {log.read_bytes()[begun:]!r}"
         await asyncio.sleep(0.1)
-    await asyncio.sleep(3)
+    await asyncio.sleep(1)
 
 
 def _pid(system: RunningSystem, part: str) -> int | None:
