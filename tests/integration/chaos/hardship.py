@@ -15,6 +15,8 @@ import httpx
 from loadtest.system import RunningSystem
 
 BUDGETS_MS = (1_000, 200, 50, 10, 5, 3, 2)
+SLICE_MS = 10
+"""How long a busy machine may put a process aside, in the middle of an answer too; no budget can know of it."""
 
 
 class Answered(NamedTuple):
@@ -27,10 +29,15 @@ class Answered(NamedTuple):
 
     @property
     def kept_its_word(self) -> bool:
-        """Within its budget, or the 503 of overload."""
+        """Within its budget, or the 503 of overload; late by no more than others may have the core in between."""
         if self.status == 503:
             return self.body["type"] == "/problems/overloaded" and int(self.retry_after or 0) >= 1
-        return self.status == 200 and self.body["took_ms"] <= self.budget_ms
+        return self.status == 200 and self.body["took_ms"] <= self.budget_ms + SLICE_MS
+
+    @property
+    def is_late(self) -> bool:
+        """Beyond its budget at all."""
+        return self.status == 200 and self.body["took_ms"] > self.budget_ms
 
 
 async def ask(client: httpx.AsyncClient, visitor: str, budget_ms: int, **more: Any) -> Answered:

@@ -52,6 +52,8 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
 def _check(answers: list[Answered], *, at_least: int = 5) -> None:
     broken = [answer for answer in answers if not answer.kept_its_word]
     assert broken == [], f"{len(broken)} of {len(answers)} broke their word, as {broken[0]}"
+    late = [answer for answer in answers if answer.is_late]
+    assert len(late) <= 1 + len(answers) / 50, f"{len(late)} of {len(answers)} were late, as {late[0]}"
     served = [answer for answer in answers if answer.status == 200]
     assert len(served) >= at_least, f"hardly any answer among {Counter(answer.status for answer in answers)}"
     RUNGS.update(answer.body["served_by"] for answer in served)
